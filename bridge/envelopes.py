@@ -1,0 +1,121 @@
+"""The JSON around every lens event: its ``type``, and the little else that the bridge looks at.
+
+The rest of the payload is the consumers' business and is passed on byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bridge.events import DeadLetterReason
+
+__all__ = [
+    "CONTROL_TYPES",
+    "STREAM_END",
+    "STREAM_HEARTBEAT",
+    "STREAM_START",
+    "Fault",
+    "is_control",
+    "timestamp_of",
+    "type_of",
+]
+
+STREAM_START = "sse.stream.start"
+STREAM_HEARTBEAT = "sse.stream.heartbeat"
+STREAM_END = "sse.stream.end"
+CONTROL_TYPES = frozenset((STREAM_START, STREAM_HEARTBEAT, STREAM_END))
+"""Frames about the connection. Every other type is a lens event, ``stream.end`` too."""
+
+
+class Fault(NamedTuple):
+    """Why a payload is not an envelope. ``detail`` tells a position and a reason, never a part of the payload."""
+
+    reason: DeadLetterReason
+    detail: str
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+def type_of(raw: bytes) -> str | Fault:
+    """The ``type`` member of an envelope, always encodable as UTF-8; or why there is none. Never raises.
+
+    JSON is what Python's own ``json`` accepts (NaN, Infinity, the last of two equal keys): servers are written in
+    Python too. Bytes that are not UTF-8 count as U+FFFD, as the SSE standard reads them; one byte order mark at the
+    start is let pass; UTF-16 is not JSON here, since an event stream is UTF-8 by definition.
+    """
+    try:
+        return _decode(raw).type
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _type_by_python(raw)
+
+
+def is_control(envelope_type: str) -> bool:
+    """Whether it is a frame about the connection rather than a lens event."""
+    return envelope_type in CONTROL_TYPES
+
+
+def _type_by_python(raw: bytes) -> str | Fault:
+    try:
+        envelope = _python_json.decode(raw.decode("utf-8-sig", "replace"))
+    except json.JSONDecodeError as error:
+        return Fault(DeadLetterReason.INVALID_JSON, f"{error.msg} at character {error.pos}")
+    except RecursionError:
+        return Fault(DeadLetterReason.INVALID_JSON, "nested too deeply")
+    if not isinstance(envelope, dict):
+        return Fault(DeadLetterReason.MISSING_TYPE, "the payload is not a JSON object")
+    if "type" not in envelope:
+        return Fault(DeadLetterReason.MISSING_TYPE, "the payload has no member `type`")
+    found = envelope["type"]
+    if not isinstance(found, str):
+        return Fault(DeadLetterReason.MISSING_TYPE, "the member `type` is not a string")
+    return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _number(_digits: str) -> int:
+    return 0  # int() refuses more than 4,300 digits; no integer matters here
+
+
+_python_json = json.JSONDecoder(parse_int=_number)
+
+
+class _QueryMetadata(msgspec.Struct):
+    query_timestamp: Any = None
+
+
+class _EventData(msgspec.Struct):
+    query_metadata: _QueryMetadata | None = None
+
+
+class _Timed(msgspec.Struct):
+    timestamp: Any = None
+    event_data: _EventData | None = None
+
+
+_decode_timed = msgspec.json.Decoder(_Timed).decode
+_EARLIEST, _LATEST = 946_684_800.0, 4_102_444_800.0  # the years 2000 to 2099, in Unix seconds
+
+
+def timestamp_of(raw: bytes) -> float | None:
+    """The server's own time of an event in Unix seconds, if it has one that can be true; best effort.
+
+    Reads the payload once more, so ask for one event of a batch, not for each.
+    """
+    try:
+        timed = _decode_timed(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    found = timed.timestamp
+    if found is None and timed.event_data is not None and timed.event_data.query_metadata is not None:
+        found = timed.event_data.query_metadata.query_timestamp
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        return None
+    return float(found) if _EARLIEST <= found < _LATEST else None
