@@ -1,4 +1,4 @@
-"""Everything that can be set. Precedence: flag > environment > secret files > YAML > default.
+"""Everything that can be set. ``bridge.configuration`` reads it from flags, environment, secret files and YAML.
 
 Durations end in ``_seconds``, sizes in ``_bytes``, counts in ``_events``. The reason for each default is its docstring,
 which is also what ``config/schema.json`` and ``config/bridge.yaml`` say.
@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import socket
 import uuid
+from collections.abc import Mapping
+from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.keys import NAME_PATTERN
+from bridge.settings_values import api_base_url, printable_key, redis_url, session_list
 
-__all__ = ["OnEnd", "OnLost", "SessionSettings", "Settings"]
+__all__ = ["LAYERS", "OnEnd", "OnLost", "SessionSettings", "Settings"]
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 KIB, MIB = 1024, 1024 * 1024
+
+LAYERS: ContextVar[tuple[Mapping[str, Any], ...]] = ContextVar("LAYERS", default=())
+"""Nested values for ``Settings()`` to merge, strongest first. Outside ``bridge.configuration.load`` there are none."""
+
+
+def _secret(check: Any) -> AfterValidator:
+    return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
 
 
 class OnEnd(StrEnum):
@@ -47,9 +57,9 @@ class _Section(BaseModel):
 class SourceSettings(_Section):
     """The lens API."""
 
-    base_url: str = "https://api.u1.archetypeai.app/v0.5"
+    base_url: Annotated[str, AfterValidator(api_base_url)] = "https://api.u1.archetypeai.app/v0.5"
     """Scheme, host and path up to `/lens`. The vendor has moved it before, so all of it stands in one setting."""
-    api_key: SecretStr | None = None
+    api_key: Annotated[SecretStr, _secret(printable_key)] | None = None
     """The API key. Better a file (`api_key_file`): that one can be rotated without a restart."""
     api_key_file: Path | None = None
     """A file that holds the API key; read again when it changes and when the server answers 401."""
@@ -81,7 +91,7 @@ class SourceSettings(_Section):
 class RedisSettings(_Section):
     """Where events go and where the committed place is kept."""
 
-    url: SecretStr = SecretStr("redis://localhost:6379/0")
+    url: Annotated[SecretStr, _secret(redis_url)] = SecretStr("redis://localhost:6379/0")
     """`redis://` or `rediss://` (TLS). A secret, since it may hold a password."""
     username: str | None = None
     """ACL user, instead of one in the URL."""
@@ -110,7 +120,7 @@ class StreamSettings(_Section):
     """Template of the stream key. `<name>` and `<session_id>` are filled in; braces are a Redis hash tag."""
     max_length: int | None = Field(None, ge=1)
     """Trim to about this many entries after each commit. Unread entries go too, so leave it out where memory allows."""
-    max_age_seconds: float | None = Field(None, gt=0)
+    max_age_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Trim entries older than about this."""
     markers: bool = True
     """Write `bridge.gap` and `bridge.session.ended` entries into the stream."""
@@ -145,7 +155,7 @@ class LeaseSettings(_Section):
     """Who reads a session when there are several workers."""
 
     ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 15.0
-    """How long a dead worker's sessions wait. Correctness does not depend on it: only the fencing token says who writes."""
+    """How long a dead worker's sessions wait. No event depends on it: only the fencing token says who writes."""
     poll_seconds: Annotated[float, Field(ge=0.05, le=60)] = 0.5
     """How often a worker looks for sessions without an owner; a graceful handover takes about this long."""
 
@@ -182,8 +192,44 @@ class SessionSettings(_Section):
 
     session_id: Name
     """The id that the lens API gave."""
-    name: Name
-    """Stable name for consumers: give a new session the old name and they keep their stream key."""
+    name: Name = Field(default_factory=lambda known: known.get("session_id", ""))
+    """Stable name for consumers: give a new session the old name and they keep their stream key. Default: its id."""
+
+
+SessionInput = str | list[str | SessionSettings] | dict[Name, Name]
+
+
+class Settings(BaseSettings):
+    """The whole configuration. ``Settings(...)`` itself takes its arguments and defaults only."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    source: SourceSettings = SourceSettings()
+    redis: RedisSettings = RedisSettings()
+    stream: StreamSettings = StreamSettings()
+    commit: CommitSettings = CommitSettings()
+    dedupe: DedupeSettings = DedupeSettings()
+    lease: LeaseSettings = LeaseSettings()
+    worker: WorkerSettings = Field(default_factory=lambda: WorkerSettings())  # a new random id each time
+    admin: AdminSettings = AdminSettings()
+    log: LogSettings = LogSettings()
+    sessions: Annotated[
+        tuple[SessionSettings, ...], BeforeValidator(session_list, json_schema_input_type=SessionInput)
+    ] = ()
+    """The sessions to read. A list of ids or of `name` and `session_id`, or a mapping of name to id; in the environment
+    also `lsn-a,lsn-b` or `name=lsn-a,…`. A worker without any stands by."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read only what is handed over: unknown variables have to be found too, which the usual sources skip."""
+        return (init_settings, *(InitSettingsSource(settings_cls, dict(layer)) for layer in LAYERS.get()))
 
 
 def _host_name() -> str:

@@ -1,0 +1,99 @@
+"""What the settings are called, and how they are shown: the commented YAML, the JSON schema, the masked values."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from bridge.settings import Settings
+from bridge.settings_values import masked_redis_url
+
+__all__ = ["SETTINGS", "masked", "render_yaml", "schema", "variable"]
+
+_HEADER = """\
+Every setting of Lens Bridge, with its default and the reason for it. Made by `make config`; loads to the defaults.
+Stronger than this file, in this order: command-line flag, environment variable, file in BRIDGE_SECRETS_DIR.
+The variable of a setting is BRIDGE_SECTION__SETTING, e.g. BRIDGE_SOURCE__IDLE_TIMEOUT_SECONDS."""
+
+
+def _declared() -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            for inner_name, inner in field.annotation.model_fields.items():
+                yield f"{name}.{inner_name}", inner
+        else:
+            yield name, field
+
+
+SETTINGS = dict(_declared())
+"""Every setting by its path in YAML, e.g. ``source.base_url``."""
+
+
+def variable(path: str) -> str:
+    """The environment variable of a setting, e.g. ``BRIDGE_SOURCE__BASE_URL``."""
+    return "BRIDGE_" + path.replace(".", "__").upper()
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """All values, fit for JSON and for eyes: secrets are stars, and the Redis URL keeps what is no secret."""
+    values = settings.model_dump(mode="json")
+    values["redis"]["url"] = masked_redis_url(settings.redis.url.get_secret_value())
+    return values
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the YAML file, for editors and for checks before a roll-out."""
+    made = Settings.model_json_schema()
+    made["$defs"]["RedisSettings"]["properties"]["url"]["default"] = _plain(SETTINGS["redis.url"].default)
+    for section in made["properties"].values():
+        if "$ref" in section:
+            section.pop("default", None)  # its settings name their own
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Lens Bridge"}
+
+
+def render_yaml() -> str:
+    """``config/bridge.yaml``: every setting with its default, and what its docstring says."""
+    lines = [*_comment(_HEADER.replace("\n", " ")), ""]
+    for name, field in Settings.model_fields.items():
+        if not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            lines += [*_comment(field.description or ""), f"{name}: {_scalar(list(field.default))}", ""]
+            continue
+        lines += [*_comment(field.annotation.__doc__ or ""), f"{name}:"]
+        for inner_name, inner in field.annotation.model_fields.items():
+            lines += [f"  {line}" for line in _setting(inner_name, inner)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _setting(name: str, field: FieldInfo) -> list[str]:
+    lines = _comment(field.description or "")
+    if field.default_factory is not None:
+        return [*lines, f"# {name}: made anew at each start"]
+    return [*lines, f"{name}: {_scalar(_plain(field.default))}"]
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), 114)]
+
+
+def _plain(value: object) -> object:
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case Enum():
+            return value.value
+        case Path():
+            return str(value)
+        case _:
+            return value
+
+
+def _scalar(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,114 @@
+"""Where values come from: variables, a directory of secret files, a YAML file. Problems are added to a list."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bridge.settings import Settings
+from bridge.settings_reference import SETTINGS, variable
+
+__all__ = ["KEY_ALIAS", "did_you_mean", "from_variables", "from_yaml", "nested", "secret_files"]
+
+KEY_ALIAS = "ATAI_API_KEY"  # the vendor's own name for it
+_VARIABLES = {variable(path): path for path in SETTINGS}
+_OWN_VARIABLES = {*_VARIABLES, "BRIDGE_CONFIG", "BRIDGE_SECRETS_DIR"}
+
+# Kubernetes tells every pod about each Service of its namespace in such variables; a Service may be called "bridge".
+_SERVICE_VARIABLE = re.compile(r"BRIDGE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+
+
+def from_variables(variables: Mapping[str, str], where: str, problems: list[str]) -> dict[str, str]:
+    """The settings among the variables, by path; a BRIDGE_ variable that is none of them is a problem."""
+    found = {path: variables[name] for name, path in _VARIABLES.items() if variables.get(name)}
+    if variables.get(KEY_ALIAS):
+        found.setdefault("source.api_key", variables[KEY_ALIAS])
+    for name, value in variables.items():
+        if name.startswith("BRIDGE_") and name not in _OWN_VARIABLES and not _from_kubernetes(name, value):
+            problems.append(f"{name}: unknown variable in the {where}{did_you_mean(name, _OWN_VARIABLES)}")
+    return found
+
+
+def _from_kubernetes(name: str, value: str) -> bool:
+    if name.endswith("_PORT") and _SERVICE_URL.match(value):
+        return True
+    return _SERVICE_VARIABLE.fullmatch(name) is not None
+
+
+def secret_files(directory: str | None, problems: list[str]) -> dict[str, str]:
+    """Files named like variables, in any case: Kubernetes mounts a Secret that way, with links that are not ours."""
+    if not directory:
+        return {}
+    found = {}
+    try:
+        for file in sorted(Path(directory).iterdir()):
+            name = file.name.upper()
+            if file.is_file() and (name == KEY_ALIAS or name.startswith("BRIDGE_")):
+                found[name] = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        problems.append(f"BRIDGE_SECRETS_DIR: {error.filename} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        problems.append(f"BRIDGE_SECRETS_DIR: {file} is not text in UTF-8")
+    return found
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"log.level": "debug"}`` as ``{"log": {"level": "debug"}}``."""
+    sections: dict[str, Any] = {}
+    for path, value in flat.items():
+        section, dot, name = path.partition(".")
+        if dot:
+            sections.setdefault(section, {})[name] = value
+        else:
+            sections[path] = value
+    return sections
+
+
+class _TwiceError(yaml.constructor.ConstructorError):
+    pass
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping: YAML would take the last one and drop the others in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for place, (key, _) in enumerate(node.value):
+            if key.value in keys[:place]:
+                raise _TwiceError(problem_mark=key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def from_yaml(file: Path | str | None, problems: list[str]) -> dict[str, Any]:
+    """The content of the configuration file; nothing where there is none."""
+    if not file:
+        return {}
+    try:
+        with Path(file).open("rb") as opened:
+            content = yaml.load(opened, _Loader) or {}  # noqa: S506  a SafeLoader
+    except OSError as error:
+        problems.append(f"{file}: cannot be read: {error.strerror}; --config or BRIDGE_CONFIG must name a YAML file")
+        return {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        why = "this key is given twice" if isinstance(error, _TwiceError) else "not valid YAML"
+        problems.append(f"{file}: {why}{where}")
+        return {}
+    if not isinstance(content, dict):
+        problems.append(f"{file}: must be a mapping of sections such as source: and redis:")
+        return {}
+    # A section with all its lines commented out is None in YAML.
+    return {str(k): v for k, v in content.items() if v is not None or k not in Settings.model_fields}
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else "; remove it (all settings: lens-bridge config schema)"
