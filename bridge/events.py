@@ -145,6 +145,7 @@ class Claim:
     place: Place
     phase: Phase
     window: tuple[bytes, ...]  # blobs of `bridge.window`, oldest first
+    seeded: bool = False  # Redis knew no place, so the one this worker remembered was set up again
 
 
 class DeadLetter(NamedTuple):
@@ -171,5 +172,3 @@ class Record(NamedTuple):
     cursor: str | None
     ordinal: int
     dead: DeadLetter | None = None
-
-

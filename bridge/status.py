@@ -32,17 +32,35 @@ class SessionStatus:
     last_commit_at: float = 0.0
     buffer_events: int = 0
     buffer_bytes: int = 0
+    _stage: SessionState = SessionState.STANDBY
+    _blocks: int = 0
 
     def __post_init__(self) -> None:
         self.metrics.set_state(self.state)
 
-    def enter(self, state: SessionState) -> bool:
-        """Change the state; tells whether it was another one before."""
-        if state is self.state:
-            return False
-        self.state, self.since = state, time.time()
-        self.metrics.set_state(state)
-        return True
+    def enter(self, state: SessionState) -> None:
+        """Change the state."""
+        self._stage = state
+        self._show()
+
+    def block(self, blocked: bool) -> None:
+        """Redis does not take what comes, or takes it again. Both ends may say so, each for itself."""
+        self._blocks += 1 if blocked else -1
+        self._show()
+
+    def rest(self, state: SessionState) -> None:
+        """This worker no longer reads the session."""
+        self._blocks = 0
+        self.buffer_events = self.buffer_bytes = 0
+        self.metrics.buffer(0, 0)
+        self.enter(state)
+
+    def _show(self) -> None:
+        blocked = self._blocks > 0 and self._stage is SessionState.STREAMING
+        state = SessionState.BACKPRESSURED if blocked else self._stage
+        if state is not self.state:
+            self.state, self.since = state, time.time()
+            self.metrics.set_state(state)
 
     def fail(self, error: str) -> None:
         """Remember the last thing that went wrong, in words for a person."""

@@ -1,0 +1,59 @@
+"""The API key: from the settings or from a file that may change while we run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from bridge.secrets import Secrets
+from bridge.settings import SourceSettings
+
+__all__ = ["ApiKey", "KeyUnavailableError"]
+
+_USABLE = re.compile(r"[\x21-\x7e]+")  # what may stand in a header, without spaces
+
+
+class KeyUnavailableError(Exception):
+    """There is no usable key right now; the text says why and never holds the key."""
+
+
+class ApiKey:
+    """Reads the key anew at each use, so that a rotated secret needs no restart.
+
+    A file is read again each time rather than watched: Kubernetes swaps symlinks, which watchers miss, and a
+    connection is opened seldom.
+    """
+
+    def __init__(self, settings: SourceSettings, secrets: Iterable[Secrets]) -> None:
+        self._fixed = settings.api_key.get_secret_value().strip() if settings.api_key else None
+        self._file = settings.api_key_file
+        self._secrets = tuple(secrets)
+        self._last: str | None = None
+
+    def changed(self) -> bool:
+        """Whether the key is another one now than at the last use. A file that cannot be read has not changed."""
+        try:
+            return self._read() != self._last
+        except KeyUnavailableError:
+            return False
+
+    def headers(self) -> dict[str, str]:
+        """The Authorization header; none where no key is configured. Raises KeyUnavailableError."""
+        key = self._last = self._read()
+        if key is None:
+            return {}
+        for secrets in self._secrets:
+            secrets.add(key, "source.api_key")
+        if not _USABLE.fullmatch(key):
+            where = f"source.api_key_file {self._file}" if self._file else "source.api_key"
+            raise KeyUnavailableError(f"{where} is empty or holds characters that no key has")
+        return {"Authorization": f"Bearer {key}"}
+
+    def _read(self) -> str | None:
+        if self._file is None:
+            return self._fixed
+        try:
+            return self._file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise KeyUnavailableError(f"source.api_key_file {self._file} cannot be read: {reason}") from error

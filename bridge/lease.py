@@ -1,0 +1,106 @@
+"""Who reads which session: leases with a fencing token, and the register of live workers.
+
+A lease's time to live says when another worker may take over; who may write is said by the token alone, compared whole
+at every commit. So a worker that was paused past its lease cannot harm: its next commit is refused.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from bridge.errors import SinkFault
+from bridge.events import Claim, Phase, Place
+from bridge.keys import WORKERS_KEY, SessionKeys
+from bridge.link import Argument, RedisLink, Script
+from bridge.outcomes import Fenced, HeldBy, Lost
+
+__all__ = ["Leases", "Seed"]
+
+_LUA = files("bridge")
+_ACQUIRE = Script.of(_LUA.joinpath("acquire.lua").read_text())
+_RENEW = Script.of(_LUA.joinpath("renew.lua").read_text())
+_RELEASE = Script.of(_LUA.joinpath("release.lua").read_text())
+_REGISTER = Script.of(_LUA.joinpath("register.lua").read_text())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """A place this worker remembers, to be set up again where Redis was emptied."""
+
+    place: Place
+    window: Sequence[bytes]
+
+
+class Leases:
+    """Takes, renews and gives back leases for one worker."""
+
+    def __init__(self, link: RedisLink, worker_id: str, ttl_seconds: float) -> None:
+        self._link = link
+        # Two workers may be given one name by mistake; they must still not take each other for themselves.
+        self.owner = f"{worker_id}/{uuid.uuid4().hex[:8]}"
+        self._ttl_seconds = ttl_seconds
+
+    async def acquire(self, keys: SessionKeys, seed: Seed | None = None) -> Claim | HeldBy:
+        """Take a free lease, or one that is ours already, with a new token. Raises SinkFault."""
+        arguments: list[Argument] = [self.owner, self._ttl_ms, uuid.uuid4().hex[:12], f"{time.time():.3f}"]
+        if seed:
+            place = seed.place
+            arguments += [1, place.cursor or "", place.ordinal, place.seq, place.commits, *seed.window]
+        else:
+            arguments.append(0)
+        packed = _ACQUIRE.pack((keys.lease, keys.state, keys.seen), arguments)
+        return _claim(await self._link.run(_ACQUIRE, packed))
+
+    async def renew(self, keys: SessionKeys, token: str) -> int | Fenced | Lost:
+        """Keep a lease; tells how many commits Redis knows of, which an idle session can only learn here.
+
+        Raises SinkFault.
+        """
+        packed = _RENEW.pack((keys.lease, keys.state), (self.owner, self._ttl_ms, token))
+        match await self._link.run(_RENEW, packed):
+            case int(commits):
+                return commits
+            case b"FENCED":
+                return Fenced()
+            case b"LOST":
+                return Lost()
+            case reply:
+                raise SinkFault("reply", f"Redis gave an answer to a renewal that it should not know: {reply!r:.100}")
+
+    async def release(self, keys: SessionKeys, token: str) -> None:
+        """Give a lease back, if it is still ours. Raises SinkFault."""
+        await self._link.run(_RELEASE, _RELEASE.pack((keys.lease, keys.state), (self.owner, token)))
+
+    async def register(self) -> int:
+        """Say that this worker lives; tells how many do. Raises SinkFault."""
+        packed = _REGISTER.pack((WORKERS_KEY,), (self.owner, f"{self._ttl_seconds:.3f}"))
+        return int(await self._link.run(_REGISTER, packed))
+
+    async def sign_off(self) -> None:
+        """Leave the register. Raises SinkFault."""
+        await self._link.run(_REGISTER, _REGISTER.pack((WORKERS_KEY,), (self.owner, 0)))
+
+    @property
+    def _ttl_ms(self) -> int:
+        return int(self._ttl_seconds * 1000)
+
+
+def _claim(reply: Any) -> Claim | HeldBy:
+    match reply:
+        case [b"HELD", bytes(owner), int(left)]:
+            return HeldBy(owner=owner.decode(errors="replace"), remaining_seconds=left / 1000)
+        case [b"OK", token, cursor, ordinal, seq, commits, phase, list(window), seeded]:
+            place = Place(cursor=cursor.decode() or None, ordinal=int(ordinal), seq=int(seq), commits=int(commits))
+            return Claim(
+                token=token.decode(),
+                place=place,
+                phase=Phase(phase.decode()),
+                window=tuple(window),
+                seeded=bool(seeded),
+            )
+    raise SinkFault("reply", f"Redis gave an answer to a lease request that it should not know: {reply!r:.100}")

@@ -1,0 +1,12 @@
+-- Keep a lease. The token decides, not the lease key: it may have expired, or been lost, while nobody else came.
+--
+-- KEYS  1 lease  2 state
+-- ARGV  1 owner  2 time to live (ms)  3 token
+-- Answers the number of commits made so far, 'FENCED' or 'LOST' (Redis was emptied).
+
+local state = redis.call('HMGET', KEYS[2], 'token', 'commits')
+local token = state[1]
+if not token then return 'LOST' end
+if token ~= ARGV[3] then return 'FENCED' end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return tonumber(state[2] or 0)

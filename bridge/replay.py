@@ -1,0 +1,58 @@
+"""Recognise a replay by content, where the source gives no ids to tell it by. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from enum import Enum, auto
+
+__all__ = ["ContentReplay", "Verdict"]
+
+
+class Verdict(Enum):
+    """What to do with an event that was offered."""
+
+    HELD = auto()  # may be part of a replay: keep it back until that is known
+    REPLAYED = auto()  # a replay, together with all that was held: drop them
+    NEW = auto()  # publish all that was held, then this one; nothing after it is a replay
+
+
+class ContentReplay:
+    """Matches what comes after a reconnect against the end of what came before it.
+
+    A replay repeats, in order, a run of remembered events up to the very last one. So a run is dropped only when it
+    reached that end, holds at least two events, and one of them occurs just once in what is remembered. Anything less
+    may as well be new events with equal bytes (a machine that is `HEALTHY` again), and those must not be lost: without
+    ids the promise is at least once. Each event costs O(1), whatever is offered.
+    """
+
+    def __init__(self, remembered: Sequence[bytes]) -> None:
+        counts = Counter(remembered)
+        self._remembered = remembered
+        self._known = counts.keys()
+        self._unique = {digest: at for at, digest in enumerate(remembered) if counts[digest] == 1}
+        self._run: list[bytes] = []
+        self._next: int | None = None  # where the run goes on, once a unique event has told where it stands
+
+    def offer(self, digest: bytes) -> Verdict:
+        """Judge the next event by its digest."""
+        at = self._next if self._next is not None else self._locate(digest)
+        if at is None:
+            undecided = self._unique and digest in self._known and len(self._run) < len(self._remembered)
+            if not undecided:
+                return Verdict.NEW
+            self._run.append(digest)
+            return Verdict.HELD
+        if self._remembered[at] != digest:
+            return Verdict.NEW
+        self._run.append(digest)
+        self._next = at + 1
+        if self._next < len(self._remembered):
+            return Verdict.HELD
+        return Verdict.REPLAYED if len(self._run) > 1 else Verdict.NEW
+
+    def _locate(self, digest: bytes) -> int | None:
+        at = self._unique.get(digest)
+        if at is None or at < len(self._run) or list(self._remembered[at - len(self._run) : at]) != self._run:
+            return None
+        return at

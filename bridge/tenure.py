@@ -1,0 +1,210 @@
+"""What this worker has to do with one session, across all the times it holds the lease."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import assert_never
+
+import structlog
+
+from bridge.errors import SinkFault
+from bridge.events import Claim, GapReason, Phase, Place, Session, SessionState
+from bridge.keys import SessionKeys
+from bridge.lease import Leases, Seed
+from bridge.outcomes import Fenced, HeldBy, Lost, RolledBack
+from bridge.pump import Ended, Outcome, Pump, Stopped
+from bridge.settings import OnLost
+from bridge.status import SessionStatus
+from bridge.window import Window
+
+__all__ = ["Tenure"]
+
+log = structlog.get_logger()
+
+_RETRY_AFTER_CRASH_SECONDS = 10.0
+_RETRY_AFTER_REFUSAL_SECONDS = 2.0
+
+
+class Tenure:
+    """Takes a session's lease, runs a pump under it, and draws the consequences of how that ended.
+
+    It remembers the place it committed last, so that it notices when Redis later knows less than it acknowledged.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        keys: SessionKeys,
+        leases: Leases,
+        status: SessionStatus,
+        make_pump: Callable[[Claim, GapReason | None], Pump],
+        on_lost: OnLost,
+        recheck_seconds: float,
+    ) -> None:
+        self.session = session
+        self.status = status
+        self._keys = keys
+        self._leases = leases
+        self._make_pump = make_pump
+        self._on_lost = on_lost
+        self._recheck_seconds = recheck_seconds
+        self._claim: Claim | None = None
+        self._pump: Pump | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._remembered: tuple[Place, Window] | None = None
+        self._emptied = False  # Redis was emptied under us; the next place is not to be trusted in silence
+        self._not_before = 0.0  # monotonic seconds
+        self._leaving = False
+
+    @property
+    def held(self) -> bool:
+        """This worker reads the session now."""
+        return self._task is not None
+
+    @property
+    def leaving(self) -> bool:
+        """It was asked to stop and has not finished yet."""
+        return self.held and self._leaving
+
+    @property
+    def over(self) -> bool:
+        """Nothing is to be done for it any more by this worker."""
+        return self.status.state in (SessionState.ENDED, SessionState.FAILED)
+
+    @property
+    def wanted(self) -> bool:
+        """It may be taken now."""
+        return not self.held and not self.over and time.monotonic() >= self._not_before
+
+    async def take(self) -> None:
+        """Try to take the lease and start. A refusal concerns this session alone: it is shown, and tried again."""
+        try:
+            await self._take()
+        except SinkFault as fault:
+            if fault.detail != self.status.last_error:
+                log.error("lease.not_taken", **self._labels, kind=fault.kind, error=fault.detail)
+            self.status.fail(fault.detail)
+            self._not_before = time.monotonic() + _RETRY_AFTER_REFUSAL_SECONDS
+
+    async def _take(self) -> None:
+        place = self._remembered[0] if self._remembered else None
+        restart = self._emptied and self._on_lost is OnLost.RESTART
+        seed = Seed(place=place, window=tuple(self._remembered[1].blobs())) if self._remembered and place else None
+        claim = await self._leases.acquire(self._keys, None if restart else seed)
+        if isinstance(claim, HeldBy):
+            self.status.owner = claim.owner
+            return
+        gap = self._compare(claim, place)
+        self._emptied = False
+        self._remembered = None
+        self._claim = claim
+        self.status.owner = self._leases.owner
+        self.status.cursor, self.status.seq = claim.place.cursor, claim.place.seq
+        self.status.metrics.lease_held(True)
+        # A session that is over is only looked at again: that is no change of state.
+        tell = log.info if claim.phase is Phase.ACTIVE else log.debug
+        tell("lease.taken", **self._labels, seq=claim.place.seq, cursor=claim.place.cursor)
+        self._pump = self._make_pump(claim, gap)
+        self._leaving = False
+        self._task = asyncio.create_task(self._run(self._pump, claim), name=f"tenure {self.session.name}")
+
+    async def renew(self) -> None:
+        """Keep the lease, and learn from Redis whether the place is still the one we committed."""
+        claim, pump = self._claim, self._pump
+        if not (self.held and claim and pump):
+            return
+        acknowledged = pump.place.commits
+        try:
+            answer = await self._leases.renew(self._keys, claim.token)
+        except SinkFault as fault:
+            self.status.fail(fault.detail)
+            return
+        if not isinstance(answer, int):
+            pump.interrupt(answer)
+        elif answer < acknowledged:
+            pump.interrupt(RolledBack(commits=answer))
+
+    def hand_over(self) -> None:
+        """Stop reading, commit the tail, release."""
+        if self._pump and not self._leaving:
+            self._leaving = True
+            self._pump.stop()
+
+    async def finished(self) -> None:
+        """Wait until it is no longer held."""
+        if self._task:
+            await asyncio.wait({self._task})
+
+    def _compare(self, claim: Claim, place: Place | None) -> GapReason | None:
+        """Redis knows less than it once acknowledged to us: say so, unless that has been said."""
+        lost = claim.seeded or self._emptied
+        if place and not lost and claim.place.commits < place.commits:
+            self._note_rollback(claim.place.commits, place)
+        if claim.seeded and not self._emptied:
+            self._note_rollback(0, claim.place)
+        return GapReason.STATE_LOST if lost else None
+
+    def _note_rollback(self, commits: int, place: Place) -> None:
+        self.status.metrics.rollback()
+        log.error("redis.rolled_back", **self._labels, commits=commits, acknowledged=place.commits)
+
+    async def _run(self, pump: Pump, claim: Claim) -> None:
+        try:
+            with structlog.contextvars.bound_contextvars(**self._labels):
+                outcome = await pump.run()
+                await self._conclude(outcome, pump, claim)
+        except Exception:
+            # A fault of ours must not take the other sessions down, and must not look like idleness.
+            log.exception("session.crashed", **self._labels)
+            self.status.fail("internal error; see the log")
+            self._not_before = time.monotonic() + _RETRY_AFTER_CRASH_SECONDS
+            self._rest(SessionState.STANDBY)
+            await self._release(claim)
+        finally:
+            self._task = self._pump = self._claim = None
+
+    async def _conclude(self, outcome: Outcome, pump: Pump, claim: Claim) -> None:
+        self._remembered = (pump.place, pump.window)
+        match outcome:
+            case Stopped():
+                self._rest(SessionState.STANDBY)
+                await self._release(claim)
+            case Ended(reason=reason, gone=gone):
+                tell = log.warning if claim.phase is Phase.ACTIVE else log.debug
+                tell("session.gone" if gone else "session.ended", reason=reason)
+                self._not_before = time.monotonic() + self._recheck_seconds
+                self._rest(SessionState.GONE if gone else SessionState.ENDED)
+                await self._release(claim)
+            case Fenced():
+                self.status.metrics.fenced()
+                log.warning("lease.lost", reason="another worker has taken the session")
+                self._rest(SessionState.STANDBY)
+            case RolledBack(commits=commits):
+                self._note_rollback(commits, pump.place)
+                self._remembered = None
+                self._rest(SessionState.STANDBY)
+            case Lost():
+                self._emptied = True
+                self._note_rollback(0, pump.place)
+                failed = self._on_lost is OnLost.STOP
+                self._rest(SessionState.FAILED if failed else SessionState.STANDBY)
+            case _:
+                assert_never(outcome)
+
+    def _rest(self, state: SessionState) -> None:
+        self.status.owner = None
+        self.status.metrics.lease_held(False)
+        self.status.rest(state)
+
+    async def _release(self, claim: Claim) -> None:
+        try:
+            await self._leases.release(self._keys, claim.token)
+        except SinkFault as fault:
+            log.warning("lease.not_released", **self._labels, error=fault.detail)
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return {"session": self.session.name, "session_id": self.session.session_id}
