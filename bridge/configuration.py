@@ -20,9 +20,8 @@ from bridge.keys import SESSIONS_KEY, WORKERS_KEY, session_keys
 from bridge.settings import LAYERS, SessionSettings, Settings
 from bridge.settings_reference import SETTINGS, masked, render_yaml, schema, variable
 from bridge.settings_sources import KEY_ALIAS, did_you_mean, from_variables, from_yaml, nested, secret_files
-from bridge.settings_values import printable_key
 
-__all__ = ["load", "masked", "read_key_file", "render_yaml", "schema", "secret_values"]
+__all__ = ["load", "masked", "render_yaml", "schema", "secret_values"]
 
 
 def load(
@@ -57,26 +56,16 @@ def load(
     return settings
 
 
-def read_key_file(path: Path) -> str:
-    """The API key that a file holds, without the line break at its end. Raises ConfigurationError."""
-    where = f"source.api_key_file ({variable('source.api_key_file')}): {path}"
-    try:
-        return printable_key(path.read_text(encoding="utf-8").rstrip("\r\n"))
-    except OSError as error:
-        raise ConfigurationError(f"{where} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{where} is not text; it must hold the key and nothing else") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{where} {error}") from None
-
-
-def secret_values(settings: Settings) -> tuple[str, ...]:
-    """What must never be shown. What stands in files is known only to those who read them."""
-    secrets = (settings.source.api_key, settings.redis.password)
-    found = [secret.get_secret_value() for secret in secrets if secret]
+def secret_values(settings: Settings) -> list[tuple[str, str]]:
+    """What must never be shown, as (value, origin). What stands in files is known only to those who read them."""
+    found = [
+        (secret.get_secret_value(), origin)
+        for origin, secret in (("source.api_key", settings.source.api_key), ("redis.password", settings.redis.password))
+        if secret
+    ]
     if password := urlsplit(settings.redis.url.get_secret_value()).password:
-        found += [password, unquote(password)]
-    return tuple(dict.fromkeys(found))
+        found += [(password, "redis.url"), (unquote(password), "redis.url, decoded")]
+    return found
 
 
 def _failed(problems: Iterable[str]) -> ConfigurationError:

@@ -12,7 +12,7 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -20,7 +20,7 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.utils import floatToGoString
 
 from bridge import __version__
@@ -30,6 +30,9 @@ from bridge.session_metrics import Histogram, SessionMetrics, SharedMetrics
 __all__ = ["PREFIX", "Metrics", "SessionMetrics"]
 
 PREFIX = "lens_bridge_"
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 class _Family(NamedTuple):
@@ -134,7 +137,11 @@ class Metrics:
 
         May run in a thread beside the event loop: it only reads, and each number by itself is whole.
         """
-        encode, content_type = choose_encoder(accept_header)
+        encode: Callable[[CollectorRegistry], bytes]
+        if "application/openmetrics-text" in accept_header:
+            encode, content_type = openmetrics.generate_latest, _OPENMETRICS
+        else:
+            encode, content_type = generate_latest, _TEXT
         return encode(self._registry), content_type
 
     def collect(self) -> Iterator[Metric]:

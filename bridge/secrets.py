@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 from collections.abc import Iterator
 from typing import overload
@@ -18,7 +19,7 @@ _KEPT = 4  # of each origin: the old ones may be valid for a while, but a token 
 class Secrets:
     """A set of secrets that grows while the worker runs: keys and passwords are rotated.
 
-    A secret is found as it is, percent-encoded, escaped as in JSON or Python, and inside base64 at any offset.
+    A secret is found as it is, percent-encoded, escaped as in JSON, HTML or Python, and inside base64 at any offset.
     One shorter than ``SHORTEST`` characters is not masked.
     """
 
@@ -82,6 +83,7 @@ def _spellings(value: str) -> Iterator[str]:
     yield json.dumps(value)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]
     yield json.dumps(value)[1:-1].replace("/", "\\/")  # as some JSON writers do
+    yield html.escape(value)
     yield repr(value)[1:-1]
     yield repr(value.encode())[2:-1]
     for text in _base64_cores(value.encode()):
