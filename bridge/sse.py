@@ -1,10 +1,11 @@
-"""Server-Sent Events: bytes in, events out. No I/O, no clock, never an exception whatever the bytes are.
+"""Server-Sent Events: bytes in, events out. No I/O, no clock, and no exception whatever the bytes are.
 
-The rules are those of "Interpreting an event stream" in the WHATWG HTML Living Standard. Every buffer has a cap.
+The rules are those of "Interpreting an event stream" in the WHATWG HTML Living Standard, and every buffer has a cap.
 """
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 __all__ = ["MAX_LINE_BYTES", "MAX_RETRY_MS", "Decoder", "ServerSentEvent"]
@@ -12,7 +13,7 @@ __all__ = ["MAX_LINE_BYTES", "MAX_RETRY_MS", "Decoder", "ServerSentEvent"]
 MAX_LINE_BYTES = 4096
 """Longest line other than a data line; a longer one is ignored, as the standard ignores an id with a NUL.
 
-An id must fit into a request header later, and common servers refuse more than 8 KiB of those. A shortened id would
+An id has to fit into a request header later, and common servers refuse more than 8 KiB of those. A shortened id would
 be worse than none: two events could share it.
 """
 
@@ -20,17 +21,28 @@ MAX_RETRY_MS = 86_400_000
 """Largest reconnection time that is believed: one day. A larger one counts as this."""
 
 _BOM = b"\xef\xbb\xbf"
+_CR = ord("\r")
 _COLON = ord(":")
+_PART_BYTES = 16 * 1024  # larger chunks are taken in parts, which bounds the memory that one step needs
+
+# A whole block: (id, data, b"") where it has the usual lines, else (b"", b"", block). An id with anything but plain
+# ASCII, or an empty one, is not usual. An empty alternative is quicker to match than a `?` after a group.
+_EVENT_LINE = rb"(?:event: ?message\n|)"
+_ID_LINE = rb"(?:id:(?: |(?! ))([\x01-\x09\x0b-\x7f]{1,4000})\n|)"
+_USUAL = _EVENT_LINE + _ID_LINE + _EVENT_LINE + rb"data: ?([^\n]*)\n\n"
+_OTHER = rb"((?:[^\n]+\n)*\n)"
+_BLOCKS = re.compile(_USUAL + b"|" + _OTHER)
+_OTHER_BLOCKS = re.compile(b"()()" + _OTHER)
 
 
 class ServerSentEvent(NamedTuple):
     """One dispatched event. A NamedTuple, since one is built per event on the hot path."""
 
-    event: str  # "message" where the stream gives no name
+    event: str  # "message" where the block gives no name
     raw: bytes  # the data as received: its lines joined by LF, not checked for UTF-8
-    id: str | None  # its own id line ("" where that was empty), None without one
-    last_event_id: str  # what to send as Last-Event-ID once this event is handled
-    oversize_bytes: int = 0  # size of all its data where that was over the cap; raw then holds the first part
+    id: str | None  # the block's own id line ("" where that is empty), None without one
+    last_event_id: str  # what a reconnect after this event sends as Last-Event-ID
+    oversize_bytes: int = 0  # the size of all data where it is over the cap; raw then holds the first part up to it
 
     @property
     def data(self) -> str:
@@ -38,58 +50,78 @@ class ServerSentEvent(NamedTuple):
         return self.raw.decode("utf-8", "replace")
 
 
-class Decoder:
-    """Decodes the body of one response. ``max_event_bytes`` caps the data of an event, joined line ends included.
+_new_event = tuple.__new__  # a NamedTuple's own constructor takes twice as long
 
-    The text between two feeds is kept in ``_tail``, from a line's start on. Once a block has grown past
-    MAX_LINE_BYTES, its finished lines are digested into ``_id``, ``_event`` and ``_data``, and a line too long
-    to keep goes on in ``_in_data_line`` or ``_in_ignored_line``.
+
+class Decoder:
+    """Decodes the body of one response; an event that is incomplete at its end is dropped with the decoder.
+
+    ``max_event_bytes`` caps the data of an event, the line ends between its lines included.
+    ``last_event_id`` is the place a reconnect starts from; it holds until a block with an id line ends.
+
+    A short unfinished block is kept as it is, in ``_tail``, so that most blocks are parsed in one go. One that
+    outgrows MAX_LINE_BYTES is digested: its finished lines move into ``_id``, ``_event`` and ``_data``, and
+    ``_tail`` keeps the last line, with the line end before it. A last line that is too long to be kept is taken as
+    it comes.
     """
 
     def __init__(self, max_event_bytes: int = 8 * 1024 * 1024, last_event_id: str = "") -> None:
         self.max_event_bytes = max_event_bytes
         self.last_event_id = last_event_id
-        self.retry_ms: int | None = None
         self._at_start = True
         self._after_cr = False
         self._tail = b""
-        self._digested = False  # some of the current block has left _tail
+        self._digested = False
         self._in_data_line = False
         self._in_ignored_line = False
-        self._begun = False  # the current block has had a line other than a comment
-        self._has_data = False
         self._id: str | None = None
         self._event = ""
+        self._has_data = False
         self._data = bytearray()
-        self._data_bytes = 0  # all of it, also what is over the cap and not kept
+        self._data_bytes = 0  # the size of all of it, kept or not
+        self._retry_ms: int | None = None
+
+    @property
+    def retry_ms(self) -> int | None:
+        """The reconnection time that the server asked for last, 0 to MAX_RETRY_MS; None where it did not.
+
+        It counts from the end of its line on, not only from the end of its block.
+        """
+        if b"retry" in self._tail:
+            self._tail = self._digest(self._tail)
+        return self._retry_ms
 
     @property
     def pending(self) -> bool:
         """Whether a part of an unfinished event has come. Comments are no part of one."""
-        if self._begun or self._in_data_line:
+        if self._has_data or self._id is not None or self._event:
             return True
         return any(line and line[0] != _COLON for line in self._tail.split(b"\n"))
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes held between two feeds: at most ``max_event_bytes`` plus a few times MAX_LINE_BYTES."""
+        """Size of what is kept between two feeds: at most ``max_event_bytes`` and three times MAX_LINE_BYTES."""
         return len(self._tail) + len(self._data) + len(self._event) + len(self._id or "")
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Take the next bytes of the body, cut anywhere, and return the events that they complete."""
+        """Take the next bytes of the body, cut anywhere, and return the events that they complete. Never raises."""
+        if len(chunk) > _PART_BYTES:
+            parts = (chunk[at : at + _PART_BYTES] for at in range(0, len(chunk), _PART_BYTES))
+            return [event for part in parts for event in self.feed(part)]
         if self._at_start:
             chunk = self._without_bom(chunk)
-        if self._after_cr or b"\r" in chunk:
+        if self._after_cr or _CR in chunk:
             chunk = self._with_lf_only(chunk)
-        if self._in_data_line or self._in_ignored_line:
-            chunk = self._continue_line(chunk)
-        *blocks, tail = (self._tail + chunk).split(b"\n\n")
         events: list[ServerSentEvent] = []
-        for block in blocks:
-            self._take_lines(block)
-            if (event := self._end_block()) is not None:
-                events.append(event)
-        self._tail = tail if len(tail) <= MAX_LINE_BYTES else self._digest(tail)
+        if self._digested:
+            chunk = self._continue_block(chunk, events)
+        elif self._tail:
+            chunk = self._tail + chunk
+        end = chunk.rfind(b"\n\n") + 2
+        if end >= 2:
+            self._take_blocks(chunk, end, events)
+            chunk = chunk[end:]
+        self._tail = chunk if len(chunk) <= MAX_LINE_BYTES else self._digest(chunk)
         return events
 
     def _without_bom(self, chunk: bytes) -> bytes:
@@ -103,8 +135,10 @@ class Decoder:
         return chunk.removeprefix(_BOM)
 
     def _with_lf_only(self, chunk: bytes) -> bytes:
-        """Turn CRLF and CR into LF: no byte but a line end is lost. A CR ends its line at once, so a LF that opens
-        the next chunk belongs to it."""
+        """Turn every line end into LF; nothing is lost, since a CR can't be anything else.
+
+        A CR ends its line at once, so a LF that opens the next chunk belongs to it.
+        """
         if not chunk:
             return chunk
         if self._after_cr:
@@ -112,75 +146,94 @@ class Decoder:
         self._after_cr = chunk.endswith(b"\r")
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _continue_line(self, chunk: bytes) -> bytes:
-        """Take the rest of a long line; what is returned begins with the line end, or is empty."""
-        end = chunk.find(b"\n")
-        if self._in_data_line:
-            self._add(chunk if end < 0 else chunk[:end])
-        if end < 0:
-            return b""
-        self._in_data_line = self._in_ignored_line = False
-        return chunk[end:]
+    def _take_blocks(self, text: bytes, end: int, events: list[ServerSentEvent]) -> None:
+        """Take whole blocks up to ``end``, where one ends; the usual ones without a look at their lines."""
+        last_id = self.last_event_id
+        blocks = _BLOCKS if end <= self.max_event_bytes else _OTHER_BLOCKS  # only the slow way minds the cap
+        for own_id, data, other in blocks.findall(text, 0, end):
+            if other:
+                self.last_event_id = last_id
+                self._take_lines(other)
+                self._end_block(events)
+                last_id = self.last_event_id
+            elif own_id:
+                last_id = own_id.decode()
+                events.append(_new_event(ServerSentEvent, ("message", data, last_id, last_id, 0)))
+            else:
+                events.append(_new_event(ServerSentEvent, ("message", data, None, last_id, 0)))
+        self.last_event_id = last_id
 
     def _digest(self, tail: bytes) -> bytes:
-        """Take the finished lines of an unfinished block. The last line end stays: a LF after it ends the block."""
+        """Take the finished lines of an unfinished block; returns what to keep.
+
+        That begins with the last line end: should a LF follow, the two end the block as they do everywhere.
+        """
         lines, line_end, last = tail.rpartition(b"\n")
         self._take_lines(lines)
         self._digested = True
         if len(last) <= MAX_LINE_BYTES:
             return line_end + last
-        if last.startswith(b"data:"):
-            self._in_data_line = True
-            self._take_data(last)
-        else:
-            self._in_ignored_line = True
+        self._in_data_line = last.startswith(b"data:")
+        self._in_ignored_line = not self._in_data_line
+        self._take_line(last)
         return b""
+
+    def _continue_block(self, chunk: bytes, events: list[ServerSentEvent]) -> bytes:
+        """Take what belongs to the digested block; returns what comes after it, or what to keep of it."""
+        if self._in_data_line or self._in_ignored_line:
+            chunk = self._continue_line(chunk)
+        rest, block_end, after = (self._tail + chunk).partition(b"\n\n")
+        if not block_end:
+            return rest
+        self._take_lines(rest)
+        self._end_block(events)
+        return after
+
+    def _continue_line(self, chunk: bytes) -> bytes:
+        """Take what belongs to the long line; returns the rest with the line end before it, nothing without one."""
+        end = chunk.find(b"\n")
+        if self._in_data_line:
+            self._add_data(chunk if end < 0 else chunk[:end])
+        if end < 0:
+            return b""
+        self._in_data_line = self._in_ignored_line = False
+        return chunk[end:]
 
     def _take_lines(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):
-            if line.startswith(b"data:") or line == b"data":
-                self._take_data(line)
-            elif line and line[0] != _COLON and len(line) <= MAX_LINE_BYTES:
-                self._take_field(line)
+            if line:
+                self._take_line(line)
 
-    def _take_data(self, line: bytes) -> None:
-        if self._has_data:
-            self._add(b"\n")
-        self._has_data = self._begun = True
-        self._add(line[6:] if line.startswith(b"data: ") else line[5:])
-
-    def _add(self, data: bytes) -> None:
-        self._data_bytes += len(data)
-        room = self.max_event_bytes - len(self._data)
-        self._data += data if len(data) <= room else data[:room]
-
-    def _take_field(self, line: bytes) -> None:
-        self._begun = True
+    def _take_line(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if name == b"id":
+        if value.startswith(b" "):
+            value = value[1:]
+        if name == b"data":
+            self._add_data(b"\n" + value if self._has_data else value)
+            self._has_data = True
+        elif len(line) > MAX_LINE_BYTES:
+            pass
+        elif name == b"id":
             if b"\0" not in value:
                 self._id = value.decode("utf-8", "replace")
         elif name == b"event":
             self._event = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit():
-            digits = value.lstrip(b"0")
-            self.retry_ms = min(int(digits or b"0"), MAX_RETRY_MS) if len(digits) < 10 else MAX_RETRY_MS
+            digits = value.lstrip(b"0") or b"0"
+            self._retry_ms = min(int(digits[:10]), MAX_RETRY_MS)  # ten digits are over it already
 
-    def _end_block(self) -> ServerSentEvent | None:
+    def _add_data(self, data: bytes) -> None:
+        self._data_bytes += len(data)
+        room = self.max_event_bytes - len(self._data)
+        self._data += data if len(data) <= room else data[:room]
+
+    def _end_block(self, events: list[ServerSentEvent]) -> None:
         """A blank line: the block's id counts from here on, and the event is out if there was a data line."""
         if self._id is not None:
             self.last_event_id = self._id
-        event = None
         if self._has_data:
+            name, raw = self._event or "message", bytes(self._data)
             oversize = self._data_bytes if self._data_bytes > self.max_event_bytes else 0
-            event = ServerSentEvent(self._event or "message", bytes(self._data), self._id, self.last_event_id, oversize)
-        self._begin_block()
-        return event
-
-    def _begin_block(self) -> None:
-        self._digested = self._begun = self._has_data = False
-        self._id = None
-        self._event = ""
-        self._data = bytearray()
-        self._data_bytes = 0
+            events.append(ServerSentEvent(name, raw, self._id, self.last_event_id, oversize))
+            self._has_data, self._data, self._data_bytes = False, bytearray(), 0
+        self._id, self._event, self._digested = None, "", False
