@@ -158,6 +158,8 @@ class Committer:
         status.cursor, status.seq, status.last_commit_at = self.place.cursor, seq, now
         metrics.commit_done(len(under.batch), published, time.monotonic() - under.started, now)
         metrics.stream_length(length)
+        status.buffer_events, status.buffer_bytes = len(self._buffer), self._buffer.size_bytes
+        metrics.buffer(status.buffer_events, status.buffer_bytes)
         self._note_latencies(under.batch, now)
         for record in under.batch if published < len(under.batch) else ():
             if record.dead:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 from bridge import __version__
-from bridge.admin import Admin
+from bridge.admin import AdminServer
 from bridge.configuration import secret_values
 from bridge.events import Claim, GapReason, Session
 from bridge.keys import session_keys
@@ -61,7 +61,7 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
             for one in settings.sessions
         ]
         status.sessions.update((tenure.session.name, tenure.status) for tenure in tenures)
-        await stack.enter_async_context(Admin(settings.admin, status, metrics))
+        await stack.enter_async_context(AdminServer(settings.admin, status, metrics, secrets))
         supervisor = Supervisor(tenures=tenures, leases=leases, settings=settings.lease, status=status)
         log.info("worker.started", worker=leases.owner, version=__version__, sessions=len(tenures))
         if until_ended:
