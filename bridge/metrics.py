@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -91,6 +91,7 @@ _FAMILIES = (
     _Family(_GAUGE, "buffer_bytes", "Bytes that wait for a commit.", attrgetter("buffer_bytes")),
     _Family(_COUNTER, "backpressure_seconds", "Time without reading.", attrgetter("backpressure_seconds")),
     _Family(_GAUGE, "stream_length", "Entries in the Redis stream.", attrgetter("length")),
+    _Family(_GAUGE, "stream_max_length", "Where it is trimmed, in entries; 0: nowhere.", attrgetter("max_length")),
     _Family(_GAUGE, "group_lag", "Entries that a consumer group has not read.", _lags, "group"),
     _Family(_GAUGE, "group_pending", "Entries read by a group but not acknowledged.", _pendings, "group"),
 )
@@ -100,14 +101,27 @@ _LATENCIES = (
 )
 
 
+class Worker(Protocol):
+    """What the worker as a whole tells about itself, read each time that Prometheus asks."""
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def redis_reachable(self) -> bool: ...
+    @property
+    def workers_live(self) -> int: ...
+
+
 class Metrics:
     """All figures of this worker, in a registry of its own, with the standard ``process_*`` beside them."""
 
     def __init__(self, stream_names: Iterable[str] = ()) -> None:
         self._shared = SharedMetrics()
         self._sessions: dict[str, SessionMetrics] = {}
+        self._worker: Worker | None = None
         self._durability_degraded = False
         self._reloaded_at = time.time()
+        self._reload_successful = True
         for name in stream_names:
             self.session(name)
         self._registry = CollectorRegistry()
@@ -131,6 +145,15 @@ class Metrics:
     def config_reloaded(self, at: float) -> None:
         """``config_last_reload_success_timestamp_seconds``, in Unix seconds."""
         self._reloaded_at = at
+        self._reload_successful = True
+
+    def config_reload_failed(self) -> None:
+        """``config_last_reload_successful`` is 0 from here to the next good one: the old configuration is in force."""
+        self._reload_successful = False
+
+    def follow(self, worker: Worker) -> None:
+        """``ready``, ``redis_reachable`` and ``workers_live`` come from here; before that they are 0."""
+        self._worker = worker
 
     def render(self, accept_header: str = "") -> tuple[bytes, str]:
         """The whole page and its content type: Prometheus text, or OpenMetrics where the header asks for it.
@@ -148,16 +171,8 @@ class Metrics:
         """Called by the registry: every family with its value now."""
         sessions = list(self._sessions.items())
         yield InfoMetricFamily(f"{PREFIX}build", "What is running.", value={"version": __version__})
-        yield _GAUGE(
-            f"{PREFIX}durability_degraded",
-            "1 while Redis gives less durability than asked for.",
-            value=float(self._durability_degraded),
-        )
-        yield _GAUGE(
-            f"{PREFIX}config_last_reload_success_timestamp_seconds",
-            "When the configuration was read last without an error.",
-            value=self._reloaded_at,
-        )
+        for name, text, value in self._worker_gauges():
+            yield _GAUGE(PREFIX + name, text, value=value)
         yield _histogram("commit_events", "Events in a commit.", [((), self._shared.commit_events)])
         yield _histogram(
             "commit_duration_seconds", "From sending a commit to its answer.", [((), self._shared.commit_duration)]
@@ -167,6 +182,17 @@ class Metrics:
         for latency in _LATENCIES:
             series = [((name,), latency.read(session)) for name, session in sessions]
             yield _histogram(latency.name, latency.help, series, labels=("stream",))
+
+    def _worker_gauges(self) -> Iterator[tuple[str, str, float]]:
+        worker = self._worker
+        yield "ready", "Whether /readyz answers 200.", float(worker is not None and worker.ready)
+        reachable = worker is not None and worker.redis_reachable
+        yield "redis_reachable", "Whether the connection to Redis stands.", float(reachable)
+        yield "workers_live", "Workers in the register, this one included.", worker.workers_live if worker else 0
+        yield "durability_degraded", "1 while Redis gives less durability than asked for.", self._durability_degraded
+        at = "config_last_reload_success_timestamp_seconds"
+        yield at, "When the configuration was read last without an error.", self._reloaded_at
+        yield "config_last_reload_successful", "Whether the last reading had no error.", self._reload_successful
 
 
 def _collected(family: _Family, sessions: Iterable[tuple[str, SessionMetrics]]) -> Metric:

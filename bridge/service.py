@@ -49,6 +49,7 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
     status = WorkerStatus(worker_id=settings.worker.id, version=__version__)
     metrics = Metrics(one.name for one in settings.sessions)
     metrics.config_reloaded(time.time())
+    metrics.follow(status)
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         stack.enter_context(stop_on_signals(stop))
@@ -81,6 +82,7 @@ def _tenure(
 ) -> Tenure:
     keys = session_keys(settings.stream.key, session)
     status = SessionStatus(session=session, stream_key=keys.events, metrics=metrics.session(session.name))
+    status.metrics.stream_max_length(settings.stream.max_length or 0)
     sink = RedisSink(link, keys, session.session_id, settings.stream)
 
     def make_pump(claim: Claim, gap: GapReason | None) -> Pump:

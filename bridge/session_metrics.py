@@ -103,6 +103,7 @@ class SessionMetrics:
         self.buffer_bytes = 0
         self.backpressure_seconds = 0.0
         self.length = 0
+        self.max_length = 0
         self.groups: Mapping[str, tuple[int | None, int]] = {}
 
     def set_state(self, state: SessionState) -> None:
@@ -200,6 +201,10 @@ class SessionMetrics:
     def stream_length(self, n: int) -> None:
         """``stream_length``: entries in the Redis stream now."""
         self.length = n
+
+    def stream_max_length(self, n: int) -> None:
+        """``stream_max_length``: beyond this many entries the oldest are trimmed, read or not; 0 where none are."""
+        self.max_length = n
 
     def consumer_groups(self, groups: Mapping[str, tuple[int | None, int]]) -> None:
         """``group_lag`` and ``group_pending``: entries by group; a lag is None where Redis cannot tell."""

@@ -98,6 +98,7 @@ class WorkerStatus:
     redis_reachable: bool = False
     redis_error: str | None = "not connected yet"
     taking_part: bool = False
+    workers_live: int = 0
     stopping: bool = False
 
     @property

@@ -66,7 +66,7 @@ class Supervisor:
         self._status.redis_error = fault.detail if fault else None
 
     async def _tick(self) -> None:
-        workers = await self._leases.register()
+        workers = self._status.workers_live = await self._leases.register()
         if time.monotonic() >= self._next_renewal:
             await asyncio.gather(*(tenure.renew() for tenure in self._tenures))
             # Three tries within a lease's life, so that one lost reply costs nothing.
