@@ -148,9 +148,9 @@ class Simulator:
         """Nothing goes wrong any more; connections that were closed stay closed."""
         self._platform.clear_faults()
 
-    async def stop_accepting(self) -> None:
-        """Refuse new TCP connections; open ones stay."""
-        await self._lens.refuse()
+    async def stop_accepting(self, seconds: float | None = None) -> None:
+        """Refuse new TCP connections, for some time or until `resume_accepting`; open ones stay."""
+        await self._lens.refuse(seconds)
 
     async def resume_accepting(self) -> None:
         """Accept TCP connections again, on the same port."""

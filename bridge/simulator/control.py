@@ -17,7 +17,8 @@
                                        ``{"generate": N, "profile"?, "event_bytes"?}``; ``{"raw": "…"}`` or
                                        ``{"raw_base64": "…"}`` bytes of the stream, which are not recorded
 ``GET …/{id}/record``                  what was emitted, in order: ``{"count", "events": [{"id", "sha256", "type",
-                                       "poison"?}]}`` with the SHA-256 of the SSE data; ``?offset=…&limit=…`` for a part
+                                       "poison"?}]}`` with the SHA-256 of the SSE data; no type where a client can
+                                       find none; ``?offset=…&limit=…`` for a part
 ``GET …/{id}/connections``             each connect: times, Last-Event-ID, status, events sent, how it ended
 ``POST /control/faults``               a fault for all sessions that exist
 ``POST …/{id}/faults``                 a fault for one session
@@ -112,7 +113,6 @@ class _Control:
         self._platform = platform
         self._listener = listener
         self._shared_port = shared_port
-        self._resume: asyncio.Task[None] | None = None
 
     async def show(self, request: web.Request) -> dict[str, object]:
         platform = self._platform
@@ -222,22 +222,12 @@ class _Control:
                 return {"sessions": {session.session_id: inject(session, fault) for session in sessions}}
 
     async def _accept(self, fault: orders.StopAccepting | orders.ResumeAccepting) -> None:
-        if self._resume is not None:
-            self._resume.cancel()
-            self._resume = None
         if isinstance(fault, orders.ResumeAccepting):
             await self._listener.accept()
-            return
-        if fault.seconds is None and self._shared_port:
+        elif fault.seconds is None and self._shared_port:
             raise ConfigurationError("control shares the port: give seconds, or start with a control port")
-        await self._listener.refuse()
-        if fault.seconds is not None:
-            self._resume = asyncio.create_task(self._accept_after(fault.seconds), name="simulator accepts again")
-
-    async def _accept_after(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        self._resume = None
-        await self._listener.accept()
+        else:
+            await self._listener.refuse(fault.seconds)
 
     def _find(self, request: web.Request) -> SimulatedSession:
         session_id = request.match_info["session_id"]

@@ -10,7 +10,18 @@ from typing import assert_never
 
 from bridge.simulator.switches import IdStyle, LineEnding, Switches
 
-__all__ = ["Poison", "comment", "control_id", "encode", "event_id", "frame", "normalized", "poison_data", "retry"]
+__all__ = [
+    "Poison",
+    "as_read",
+    "comment",
+    "control_id",
+    "encode",
+    "event_id",
+    "frame",
+    "normalized",
+    "poison_data",
+    "retry",
+]
 
 _LINE_ENDS = {LineEnding.LF: b"\n", LineEnding.CRLF: b"\r\n", LineEnding.CR: b"\r"}
 _encoder = json.JSONEncoder(ensure_ascii=False)
@@ -28,7 +39,7 @@ class Poison(StrEnum):
     NAN = "nan"  # Python's json writes it and reads it
     LONE_SURROGATE = "lone_surrogate"  # escaped: valid JSON, but no valid Unicode text
     NUL = "nul"  # a raw NUL byte, which JSON does not allow in a string
-    INVALID_UTF8 = "invalid_utf8"
+    INVALID_UTF8 = "invalid_utf8"  # read as U+FFFD, and valid JSON then
     PYTHON_REPR = "python_repr"
 
 
@@ -61,10 +72,15 @@ def control_id(reader_id: str, number: int) -> str:
 
 
 def normalized(data: bytes) -> bytes:
-    """Data as a client gets it back: SSE knows one line end inside data."""
+    """Data with the one line end that SSE knows inside data."""
     if b"\r" in data:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return data
+
+
+def as_read(data: bytes) -> str:
+    """Normalized data as a client reads it: the SSE standard replaces what is not UTF-8."""
+    return data.decode(errors="replace")
 
 
 def frame(data: bytes, event_id: str | None, switches: Switches) -> bytes:
@@ -111,7 +127,7 @@ def poison_data(poison: Poison, number: int, size_bytes: int) -> tuple[bytes, st
         Poison.NAN: (head + b"[NaN, Infinity, -Infinity]}}", "inference.result"),
         Poison.LONE_SURROGATE: (head + rb'"\ud800"}}', "inference.result"),
         Poison.NUL: (head + b'"\0"}}', None),
-        Poison.INVALID_UTF8: (head + b'"\xff\xfe"}}', None),
+        Poison.INVALID_UTF8: (head + b'"\xff\xfe"}}', "inference.result"),
         Poison.PYTHON_REPR: (repr(head + b'""}}').encode(), None),
     }
     return shapes[poison]

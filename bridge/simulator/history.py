@@ -52,9 +52,9 @@ class History:
         if self.oldest - self._base > max(_SLACK, capacity):
             self._cut()
 
-    def note(self, event_id: str | None, data: bytes, type_: str | None, poison: str | None) -> None:
-        """Add to the record. ``data`` is the SSE data as a client gets it."""
-        self.record.append(RecordEntry(event_id, hashlib.sha256(data).digest(), type_, poison))
+    def note(self, event_id: str | None, data: str, type_: str | None, poison: str | None) -> None:
+        """Add to the record. ``data`` is the SSE data as a client reads it."""
+        self.record.append(RecordEntry(event_id, hashlib.sha256(data.encode()).digest(), type_, poison))
 
     def forget(self, events: int | None = None) -> None:
         """Lose the oldest ``events``, or all, as a server does that was restarted. The record stays."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.simulator.connection import Connection
 from bridge.simulator.faults import DropPlan, Refusals, every, once, random_intervals
-from bridge.simulator.frames import Poison, encode, event_id, frame, normalized, poison_data
+from bridge.simulator.frames import Poison, as_read, encode, event_id, frame, normalized, poison_data
 from bridge.simulator.history import History, RecordEntry
 from bridge.simulator.profiles import Profile, payload
 from bridge.simulator.reader import Reader
@@ -83,7 +83,7 @@ class SimulatedSession:
         They enter the record only with ``data``, which is what a client should take from them, under ``id``.
         """
         if data is not None and self.switches.record:
-            self.history.note(id, data, _type_of(data), None)
+            self.history.note(id, as_read(data), _type_of(data), None)
         self._append(raw, id)
 
     def poison(self, kind: Poison, *, size_bytes: int = 9 * 1024 * 1024) -> str | None:
@@ -244,6 +244,7 @@ class SimulatedSession:
             "caught_up": all(one.caught_up for one in self.readers),
             "connections": len(self.connections),
             "silent": self.silent,
+            "drop_in_events": None if self.drop_plan is None else self.drop_plan.left,
         }
 
     def join(self, reader: Reader) -> None:
@@ -271,7 +272,9 @@ class SimulatedSession:
         if identity is None and switches.ids:
             identity = event_id(switches.id_style, self.session_id, self.history.end + 1)
         if switches.record:
-            self.history.note(identity, data, type_, poison or ("python_repr" if switches.python_repr else None))
+            self.history.note(
+                identity, as_read(data), type_, poison or ("python_repr" if switches.python_repr else None)
+            )
         self._append(frame(data, identity, switches), identity)
         return identity
 
@@ -301,8 +304,8 @@ class SimulatedSession:
 
 def _type_of(data: bytes) -> str | None:
     try:
-        body = json.loads(data)
-    except ValueError:
+        body = json.loads(as_read(data))
+    except (ValueError, RecursionError):
         return None
     type_ = body.get("type") if isinstance(body, dict) else None
     return type_ if isinstance(type_, str) else None
