@@ -56,16 +56,13 @@ def load(
     return settings
 
 
-def secret_values(settings: Settings) -> list[tuple[str, str]]:
-    """What must never be shown, as (value, origin). What stands in files is known only to those who read them."""
-    found = [
-        (secret.get_secret_value(), origin)
-        for origin, secret in (("source.api_key", settings.source.api_key), ("redis.password", settings.redis.password))
-        if secret
-    ]
+def secret_values(settings: Settings) -> tuple[str, ...]:
+    """What must never be shown. What stands in files is known only to those who read them."""
+    secrets = (settings.source.api_key, settings.redis.password)
+    found = [secret.get_secret_value() for secret in secrets if secret]
     if password := urlsplit(settings.redis.url.get_secret_value()).password:
-        found += [(password, "redis.url"), (unquote(password), "redis.url, decoded")]
-    return found
+        found += [password, unquote(password)]
+    return tuple(dict.fromkeys(found))
 
 
 def _failed(problems: Iterable[str]) -> ConfigurationError:

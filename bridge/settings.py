@@ -72,7 +72,7 @@ class SourceSettings(_Section):
     and a needless reconnect costs nothing but itself."""
     event_timeout_seconds: Seconds = 300.0
     """Reconnect when one event is still incomplete after this long: a drip of bytes must not pass for life."""
-    max_event_bytes: int = Field(8 * MIB, ge=KIB, le=256 * MIB)
+    max_event_bytes: int = Field(default=8 * MIB, ge=KIB, le=256 * MIB)
     """The largest event that is published. The largest seen are embeddings of 190 KB; larger ones are dead-lettered."""
     on_end: OnEnd = OnEnd.VERIFY
     """`verify`, `stop` or `reconnect`. Idle streams of living sessions are ended by the server after about a minute."""
@@ -118,35 +118,35 @@ class StreamSettings(_Section):
 
     key: str = "lens:{<name>}:events"
     """Template of the stream key. `<name>` and `<session_id>` are filled in; braces are a Redis hash tag."""
-    max_length: int | None = Field(None, ge=1)
+    max_length: int | None = Field(default=None, ge=1)
     """Trim to about this many entries after each commit. Unread entries go too, so leave it out where memory allows."""
-    max_age_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+    max_age_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Trim entries older than about this."""
     markers: bool = True
     """Write `bridge.gap` and `bridge.session.ended` entries into the stream."""
-    max_dead_letters: int = Field(10_000, ge=1)
+    max_dead_letters: int = Field(default=10_000, ge=1)
     """Cap of the dead-letter stream, in entries."""
-    max_dead_letter_bytes: int = Field(64 * KIB, ge=0, le=16 * MIB)
+    max_dead_letter_bytes: int = Field(default=64 * KIB, ge=0, le=16 * MIB)
     """How much of an undeliverable event a dead letter keeps."""
 
 
 class CommitSettings(_Section):
     """One atomic step: a batch of entries and the place after them."""
 
-    max_events: int = Field(1000, ge=1, le=1500)
+    max_events: int = Field(default=1000, ge=1, le=1500)
     """Largest batch. Redis runs a batch as one script and serves nobody else meanwhile: 1,000 take about 5 ms."""
-    max_bytes: int = Field(MIB, ge=KIB, le=64 * MIB)
+    max_bytes: int = Field(default=MIB, ge=KIB, le=64 * MIB)
     """Largest batch in bytes; one larger event goes alone."""
-    buffer_events: int = Field(10_000, ge=1)
+    buffer_events: int = Field(default=10_000, ge=1)
     """Events kept while Redis is away or slow. Beyond it reading stops and TCP pushes back."""
-    buffer_bytes: int = Field(8 * MIB, ge=KIB)
+    buffer_bytes: int = Field(default=8 * MIB, ge=KIB)
     """The same in bytes; one larger event is let in when the buffer is empty."""
 
 
 class DedupeSettings(_Section):
     """How replays are recognised."""
 
-    window_events: int = Field(2048, ge=0, le=1_000_000)
+    window_events: int = Field(default=2048, ge=0, le=1_000_000)
     """How many of the last events are remembered, in Redis and in memory. A server that replays more than this on a
     reconnect brings duplicates, which are counted as `replay_overruns_total`."""
 
@@ -174,7 +174,7 @@ class AdminSettings(_Section):
 
     host: str = "0.0.0.0"  # noqa: S104  Prometheus and the kubelet come from outside the pod
     """Address to listen on."""
-    port: int = Field(8080, ge=0, le=65_535)
+    port: int = Field(default=8080, ge=0, le=65_535)
     """Port to listen on; 0 takes a free one and logs it."""
 
 

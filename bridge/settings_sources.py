@@ -30,15 +30,18 @@ def from_variables(variables: Mapping[str, str], where: str, problems: list[str]
     if variables.get(KEY_ALIAS):
         found.setdefault("source.api_key", variables[KEY_ALIAS])
     for name, value in variables.items():
-        if name.startswith("BRIDGE_") and name not in _OWN_VARIABLES and not _from_kubernetes(name, value):
+        if name.startswith("BRIDGE_") and name not in _OWN_VARIABLES and not _foreign(name, value):
             problems.append(f"{name}: unknown variable in the {where}{did_you_mean(name, _OWN_VARIABLES)}")
     return found
 
 
-def _from_kubernetes(name: str, value: str) -> bool:
-    if name.endswith("_PORT") and _SERVICE_URL.match(value):
+def _foreign(name: str, value: str) -> bool:
+    """Not a setting and not a mistake: made by Kubernetes, or meant for this project's own tests."""
+    if name.startswith("BRIDGE_TEST_"):
         return True
-    return _SERVICE_VARIABLE.fullmatch(name) is not None
+    return _SERVICE_VARIABLE.fullmatch(name) is not None or (
+        name.endswith("_PORT") and _SERVICE_URL.match(value) is not None
+    )
 
 
 def secret_files(directory: str | None, problems: list[str]) -> dict[str, str]:
