@@ -1,0 +1,42 @@
+"""A Redis client for the commands that only read. The worker's own connection is `bridge.link`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bridge.errors import ConfigurationError
+from bridge.settings import RedisSettings
+
+__all__ = ["open_client"]
+
+
+def open_client(settings: RedisSettings) -> Redis:
+    """A client that answers in bytes; nothing is sent yet. Raises ConfigurationError for a wrong URL or file."""
+    options: dict[str, Any] = {
+        "socket_timeout": settings.timeout_seconds,
+        "socket_connect_timeout": settings.connect_timeout_seconds,
+        "socket_keepalive": True,
+        "decode_responses": False,
+    }
+    url = settings.url.get_secret_value()
+    if settings.username:
+        options["username"] = settings.username
+    if password := _password(settings):
+        options["password"] = password
+    if settings.ca_file and url.startswith("rediss://"):
+        options["ssl_ca_certs"] = str(settings.ca_file)
+    try:
+        return Redis.from_url(url, **options)
+    except ValueError as error:
+        raise ConfigurationError(f"redis.url (BRIDGE_REDIS__URL): {error}") from error
+
+
+def _password(settings: RedisSettings) -> str | None:
+    if settings.password_file is None:
+        return settings.password.get_secret_value() if settings.password else None
+    try:
+        return settings.password_file.read_text().strip()
+    except OSError as error:
+        raise ConfigurationError(f"redis.password_file {settings.password_file}: {error.strerror}") from error

@@ -1,0 +1,163 @@
+"""`lens-bridge tail`: follows streams as entries land, over every outage of Redis that happens meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ConnectionError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,
+)
+
+from bridge.errors import BridgeError
+
+__all__ = ["Landed", "TailError", "follow", "json_line", "text_line"]
+
+BLOCK_MILLISECONDS = 1000  # well under every socket time-out: a quiet stream must not look like a dead server
+PAGE_ENTRIES = 200  # of each stream in one reply
+RETRY_SECONDS = 0.5
+BEGINNING = b"0-0"
+
+
+class TailError(BridgeError):
+    """Redis refuses to let these keys be read; waiting would not help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """One entry of a stream, as it stands there."""
+
+    stream_key: str
+    entry: str
+    fields: Mapping[bytes, bytes]
+
+    def text(self, name: str) -> str:
+        """A field as text, empty where it is missing."""
+        return _text(self.fields.get(name.encode(), b""))
+
+
+async def follow(
+    client: Redis,
+    stream_keys: Sequence[str],
+    *,
+    from_start: bool = False,
+    on_change: Callable[[str | None], None] = lambda error: None,
+) -> AsyncIterator[Landed]:
+    """Entries of all streams in the order of their ids, from now on or from the oldest. Never ends by itself.
+
+    The place in each stream is known at any time, so nothing is lost while Redis is away. ``on_change`` hears once
+    why Redis cannot be read, and None when it can again. Raises TailError where a person has to mend something.
+    """
+    reader = _Reader(client, stream_keys, from_start=from_start)
+    away = False
+    while True:
+        try:
+            page = await reader.page()
+        except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError) as error:
+            if isinstance(error, AuthenticationError | AuthorizationError):
+                raise TailError(f"Redis refuses the credentials: {error}") from error
+            if not away:
+                on_change(str(error) or type(error).__name__)
+            away = True
+            await asyncio.sleep(RETRY_SECONDS)
+            continue
+        except RedisError as error:
+            raise TailError(f"cannot read {', '.join(stream_keys)}: {error}") from error
+        if away:
+            away = False
+            on_change(None)
+        for landed in page:
+            yield landed
+
+
+def text_line(landed: Landed, *, columns: int | None = None, labels: Mapping[str, str] | None = None) -> str:
+    """One line for a person: time, stream, seq, id, type, data; no wider than ``columns`` of a terminal.
+
+    ``labels`` are names to show for stream keys. Control characters are escaped: all of it comes from outside.
+    """
+    at = datetime.fromtimestamp(int(landed.entry.partition("-")[0]) / 1000).astimezone()
+    label = (labels or {}).get(landed.stream_key, landed.stream_key)
+    words = [at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03}", label]
+    words += [landed.text(name) for name in ("seq", "id", "type", "data")]
+    if columns is None:
+        return _printable("  ".join(words))
+    # Cut first, so that an event of megabytes costs no more than a line; then once more, since escapes are longer.
+    return _cut(_printable("  ".join(word[: columns + 1] for word in words)), columns)
+
+
+def json_line(landed: Landed) -> str:
+    """One line for a program: an object with the stream's key, the entry's id and its fields. Pure ASCII."""
+    fields = {_text(name): _text(value) for name, value in landed.fields.items()}
+    return json.dumps({"stream": landed.stream_key, "entry": landed.entry, **fields})
+
+
+class _Reader:
+    """The place in each stream."""
+
+    def __init__(self, client: Redis, stream_keys: Sequence[str], *, from_start: bool) -> None:
+        self._client = client
+        self._unplaced = [] if from_start else list(dict.fromkeys(stream_keys))
+        self._places: dict[Any, Any] = dict.fromkeys(stream_keys, BEGINNING)
+
+    async def page(self) -> list[Landed]:
+        """What landed since the last page, maybe nothing."""
+        while self._unplaced:
+            # `$` would be asked anew at each call, and lose what lands between two of them.
+            last: Any = await self._client.xrevrange(self._unplaced[-1], count=1)
+            self._places[self._unplaced.pop()] = last[0][0] if last else BEGINNING
+        reply: Any = await self._client.xread(self._places, count=PAGE_ENTRIES, block=BLOCK_MILLISECONDS)
+        pages = [(_text(name), entries) for name, entries in _by_stream(reply)]
+        # A full page may go on: what other streams hold beyond its end waits, so that the order of time is kept.
+        ends = [_moment(entries[-1][0]) for _, entries in pages if len(entries) == PAGE_ENTRIES]
+        horizon = min(ends) if ends else None
+        found: list[tuple[tuple[int, int], Landed]] = []
+        for key, entries in pages:
+            for entry, fields in entries:
+                moment = _moment(entry)
+                if horizon is not None and moment > horizon:
+                    break
+                self._places[key] = entry
+                found.append((moment, Landed(stream_key=key, entry=_text(entry), fields=fields)))
+        found.sort(key=lambda one: one[0])
+        return [landed for _, landed in found]
+
+
+def _moment(entry: bytes) -> tuple[int, int]:
+    milliseconds, _, number = entry.partition(b"-")
+    return int(milliseconds), int(number)
+
+
+def _by_stream(reply: Any) -> list[tuple[bytes, Any]]:
+    """The reply of XREAD: a list of pairs in RESP2, a map of lists of pages in RESP3."""
+    if isinstance(reply, dict):
+        return [(name, [entry for page in pages for entry in page]) for name, pages in reply.items()]
+    return [(name, entries) for name, entries in reply or ()]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _cut(text: str, columns: int) -> str:
+    width = 0
+    for at, character in enumerate(text):
+        width += 2 if unicodedata.east_asian_width(character) in "WF" else 0 if unicodedata.combining(character) else 1
+        if width > columns:
+            return text[:at]
+    return text
