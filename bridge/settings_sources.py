@@ -113,5 +113,5 @@ def from_yaml(file: Path | str | None, problems: list[str]) -> dict[str, Any]:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name."""
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else "; remove it (all settings: lens-bridge config schema)"
