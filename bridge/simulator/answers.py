@@ -1,7 +1,8 @@
-"""Bodies of the lens API's answers: session records, metadata rows, errors. Pure."""
+"""Bodies of the lens API's answers: session records, metadata rows, errors."""
 
 from __future__ import annotations
 
+import time
 import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, assert_never
@@ -67,7 +68,7 @@ def metadata_row(session: SimulatedSession, base_url: str) -> dict[str, object]:
         "session_status": spelled(session.status, session.switches.status_spelling),
         "session_endpoint": f"{base_url.replace('http', 'ws', 1)}/lens/sessions/{session.session_id}",
         "last_update_timestamp": round(session.updated_at, 3),
-        "session_duration_sec": round(max(0.0, session.updated_at - session.created_at), 3),
+        "session_duration_sec": round(time.time() - session.created_at, 3),
         "num_outputs": session.history.end,
     }
 

@@ -54,6 +54,7 @@ class Reader:
         self._over = False
         self._waiter: asyncio.Future[None] | None = None
         self._control_frames = 0
+        self._ready_at: float | None = None  # loop time when the next event may go, while events are delayed
         self._written_at = self._event_at = 0.0  # loop time of the last byte, of the last lens event
 
     @property
@@ -122,8 +123,9 @@ class Reader:
 
     async def _send_events(self) -> None:
         session, switches = self._session, self._session.switches
-        if switches.event_delay_seconds:
-            await asyncio.sleep(switches.event_delay_seconds)
+        if switches.event_delay_seconds and await self._delayed(switches.event_delay_seconds):
+            return
+        self._ready_at = None
         position = max(self._next_position(), session.history.oldest)
         frames = session.history.take(position, self._allowance(), _MAX_BYTES)
         self._connection.skipped += position - self._next_position()
@@ -138,6 +140,16 @@ class Reader:
         session.notify()
         if switches.sharing is SharingRule.SPLIT:
             await asyncio.sleep(0)  # the other reader's turn
+
+    async def _delayed(self, seconds: float) -> bool:
+        """Wait before the next event; tells whether to look again, since anything may have changed meanwhile."""
+        now = asyncio.get_running_loop().time()
+        if self._ready_at is None:
+            self._ready_at = now + seconds
+        if now >= self._ready_at:
+            return False
+        await self._wait(self._ready_at)
+        return True
 
     def _allowance(self) -> int:
         session = self._session

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
+from bridge.errors import ConfigurationError
 from bridge.simulator.connection import Connection
 from bridge.simulator.faults import DropPlan, Refusals, every, once, random_intervals
 from bridge.simulator.frames import Poison, as_read, encode, event_id, frame, normalized, poison_data
@@ -69,13 +70,18 @@ class SimulatedSession:
     def emit(self, event: Mapping[str, Any] | bytes | str, *, id: str | None = None) -> str | None:
         """Emit one lens event, given as a JSON object or as exact data; returns its id.
 
-        ``id`` is used as it is, also while ids are switched off; it must not hold a line end.
+        ``id`` is used as it is, also while ids are switched off. Raises ConfigurationError if it holds a line end.
         """
+        if id is not None and ("\n" in id or "\r" in id):
+            raise ConfigurationError(f"id {id!r} holds a line end, which no SSE id can")
         if isinstance(event, Mapping):
             type_ = event.get("type")
-            return self._emit(encode(event), id, type_ if isinstance(type_, str) else None, None)
-        data = event.encode() if isinstance(event, str) else event
-        return self._emit(data, id, _type_of(data), None)
+            identity = self._add(encode(event), id, type_ if isinstance(type_, str) else None, None)
+        else:
+            data = event.encode() if isinstance(event, str) else event
+            identity = self._add(data, id, _type_of(data), None)
+        self._wake()
+        return identity
 
     def emit_raw(self, raw: bytes, *, id: str | None = None, data: bytes | None = None) -> None:
         """Put bytes into the stream as they are, at this place, also on replay.
@@ -84,28 +90,27 @@ class SimulatedSession:
         """
         if data is not None and self.switches.record:
             self.history.note(id, as_read(data), _type_of(data), None)
-        self._append(raw, id)
+        self.history.append(raw, id, self.switches.history_events)
+        self._wake()
 
     def poison(self, kind: Poison, *, size_bytes: int = 9 * 1024 * 1024) -> str | None:
         """Emit an event that a client must survive; ``size_bytes`` is for OVERSIZE. Returns its id."""
         self._poisoned += 1
         data, type_ = poison_data(kind, self._poisoned, size_bytes)
-        return self._emit(data, None, type_, kind.value)
+        identity = self._add(data, None, type_, kind.value)
+        self._wake()
+        return identity
 
     def generate(self, events: int = 1, *, profile: Profile = Profile.SIZED, event_bytes: int = 250) -> None:
         """Emit events of a profile at once."""
         key = self._api_key if self.switches.echo_key else None
+        now = time.time()
         for _ in range(events):
             self.generated += 1
-            type_, data = payload(
-                profile,
-                seed=self.seed,
-                n=self.generated,
-                timestamp=time.time(),
-                event_bytes=event_bytes,
-                api_key=key,
-            )
-            self._emit(data, None, type_, None)
+            n = self.generated
+            type_, data = payload(profile, seed=self.seed, n=n, timestamp=now, event_bytes=event_bytes, api_key=key)
+            self._add(data, None, type_, None)
+        self._wake()
 
     def play(self, profile: Profile, *, rate: float, limit: int | None = None, event_bytes: int = 250) -> None:
         """Generate ``rate`` events per second, until ``limit`` of them, `pause` or the end of the session."""
@@ -265,7 +270,7 @@ class SimulatedSession:
         self._changed.set()
         self._changed.clear()
 
-    def _emit(self, data: bytes, given_id: str | None, type_: str | None, poison: str | None) -> str | None:
+    def _add(self, data: bytes, given_id: str | None, type_: str | None, poison: str | None) -> str | None:
         switches = self.switches
         data = normalized(repr(data).encode() if switches.python_repr else data)
         identity = given_id
@@ -275,17 +280,14 @@ class SimulatedSession:
             self.history.note(
                 identity, as_read(data), type_, poison or ("python_repr" if switches.python_repr else None)
             )
-        self._append(frame(data, identity, switches), identity)
+        self.history.append(frame(data, identity, switches), identity, switches.history_events)
         return identity
-
-    def _append(self, rendered: bytes, identity: str | None) -> None:
-        self.history.append(rendered, identity, self.switches.history_events)
-        for reader in self.readers:
-            reader.wake()
-        self.notify()
 
     def _touch(self) -> None:
         self.updated_at = time.time()
+        self._wake()
+
+    def _wake(self) -> None:
         for reader in self.readers:
             reader.wake()
         self.notify()

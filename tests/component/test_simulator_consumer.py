@@ -1,15 +1,16 @@
-"""The consumer endpoint on a real socket: frames, resuming, shaping, refusals."""
+"""The consumer endpoint on a real socket: frames, resuming, shaping."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import AsyncIterator
 
 import pytest
 
-from bridge.simulator import LensStatus, Simulator
+from bridge.errors import ConfigurationError
+from bridge.simulator import LensStatus, Profile, Simulator, Switches
+from bridge.simulator.platform import Platform
 from tests.component.simulator_reader import reading
 
 
@@ -95,16 +96,6 @@ async def test_where_a_connection_begins(
         events = await stream.events(len(expected))
     assert [one.id for one in events] == expected
     assert session.connections[0].last_event_id == cursor
-
-
-async def test_unknown_cursor_is_refused_with_the_switched_status(simulator: Simulator) -> None:
-    """The refusal has the status and an error body, and stands in the connection log."""
-    simulator.change(unknown_cursor="refuse", unknown_cursor_status=400, error_shape="texts")
-    session = simulator.create_session("lsn-1")
-    async with reading(simulator, "lsn-1", last_event_id=b"nobody-knows") as stream:
-        assert stream.status == 400
-        assert "Last-Event-ID" in json.loads(await stream.body())["errors"][0]
-    assert (session.connections[0].ended, session.connections[0].status) == ("refused", 400)
 
 
 @pytest.mark.parametrize("style", ["counter", "opaque", "unicode"])
@@ -266,77 +257,6 @@ async def test_two_readers_split_the_events(simulator: Simulator) -> None:
     assert second
 
 
-@pytest.mark.parametrize(
-    ("shape", "path"),
-    [
-        ("errors", ("errors", 0, "message")),
-        ("texts", ("errors", 0)),
-        ("detail", ("detail",)),
-        ("error", ("error", "message")),
-        ("typed", ("message",)),
-    ],
-)
-async def test_a_wrong_key_gets_the_switched_error(
-    simulator: Simulator, shape: str, path: tuple[str | int, ...]
-) -> None:
-    """Status and body of a rejected key; the log says that it was not authorized."""
-    simulator.change(unauthorized_status=403, error_shape=shape)
-    session = simulator.create_session("lsn-1")
-    async with reading(simulator, "lsn-1", key="wrong") as stream:
-        assert stream.status == 403
-        found = json.loads(await stream.body())
-    for step in path:
-        found = found[step]
-    assert found == "Invalid API key."
-    assert not session.connections[0].authorized
-    simulator.api_keys.append("wrong")
-    async with reading(simulator, "lsn-1", key="wrong") as stream:
-        assert stream.status == 200
-
-
-@pytest.mark.parametrize(
-    ("rule", "status", "content_type"),
-    [("status", 404, "application/json"), ("json", 200, "application/json"), ("empty", 200, "text/event-stream")],
-)
-async def test_unknown_session(simulator: Simulator, rule: str, status: int, content_type: str) -> None:
-    """Each answer for a session that does not exist; the connect is kept among the strays."""
-    simulator.change(unknown_session=rule)
-    async with reading(simulator, "lsn-none") as stream:
-        assert (stream.status, stream.headers["content-type"].split(";")[0]) == (status, content_type)
-        body = await stream.body()
-    assert (b"lsn-none" in body) is (rule != "empty")
-    assert simulator.strays[0].session_id == "lsn-none"
-
-
-async def test_unknown_session_as_a_stream_that_ends(simulator: Simulator) -> None:
-    """Start and end frames, then a clean close."""
-    simulator.change(unknown_session="end")
-    async with reading(simulator, "lsn-none") as stream:
-        assert [one.type for one in await stream.blocks()] == ["sse.stream.start", "sse.stream.end"]
-    assert stream.ended == "clean"
-
-
-@pytest.mark.parametrize(("rule", "status"), [("unknown", 404), ("refuse", 410), ("replay", 200)])
-async def test_destroyed_session(simulator: Simulator, rule: str, status: int) -> None:
-    """A destroyed session is unknown, refused, or still replayed."""
-    simulator.change(destroyed_session=rule)
-    simulator.create_session("lsn-1").destroy()
-    async with reading(simulator, "lsn-1") as stream:
-        assert stream.status == status
-
-
-async def test_a_starting_session_can_be_not_ready(simulator: Simulator) -> None:
-    """409 until the session runs, where the switch says so."""
-    session = simulator.create_session("lsn-1")
-    session.change(starting_session_status=409)
-    session.set_status(LensStatus.STARTING)
-    async with reading(simulator, "lsn-1") as stream:
-        assert stream.status == 409
-    session.set_status(LensStatus.RUNNING)
-    async with reading(simulator, "lsn-1") as stream:
-        assert stream.status == 200
-
-
 async def test_a_session_id_is_free_again_after_destroy(simulator: Simulator) -> None:
     """A new session of the old name starts with an empty history and ids from the beginning."""
     simulator.create_session("lsn-1").destroy()
@@ -356,3 +276,56 @@ async def test_a_reader_that_fell_out_of_the_history_is_told_in_the_log(simulato
         events = await stream.events(10)
     assert [one.id for one in events] == [str(n) for n in range(21, 31)]
     assert session.connections[0].skipped == 20
+
+
+async def test_delays_hold_back_the_answer_the_first_result_and_each_event(simulator: Simulator) -> None:
+    """Lower bounds only: nothing comes earlier than its delay allows, and a delay can be taken back."""
+    clock = asyncio.get_running_loop().time
+    session = simulator.create_session("lsn-1")
+    session.change(answer_delay_seconds=0.05, event_delay_seconds=0.05, first_result_delay_seconds=0.05)
+    session.play(Profile.MACHINE_STATE, rate=1000, limit=2)
+    begin = clock()
+    async with reading(simulator, "lsn-1") as stream:
+        assert clock() - begin >= 0.05
+        first, second = await stream.events(2)
+        assert clock() - begin >= 0.15
+        session.change(event_delay_seconds=3600)
+        session.emit({"type": "late"})
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stream.chunk(), 0.05)
+        session.change(event_delay_seconds=0)
+        assert [one.type for one in await stream.events(1)] == ["late"]
+    assert first.body["timestamp"] >= session.created_at + 0.049
+    assert (first.id, second.id) == ("1", "2")
+
+
+async def test_without_a_record_events_still_arrive(simulator: Simulator) -> None:
+    """Long runs can do without the record."""
+    simulator.change(record=False)
+    session = simulator.create_session("lsn-1")
+    session.generate(3)
+    async with reading(simulator, "lsn-1") as stream:
+        assert len(await stream.events(3)) == 3
+    assert session.record == []
+
+
+async def test_switches_that_change_while_a_connection_is_open_take_effect(simulator: Simulator) -> None:
+    """A reader sees new switches at its next step, without a reconnect."""
+    session = simulator.create_session("lsn-1")
+    async with reading(simulator, "lsn-1") as stream:
+        await stream.blocks(1)
+        simulator.change(ids=False)
+        session.emit({"type": "x"})
+        simulator.change(heartbeat_interval_seconds=0.01)
+        event, beat = await stream.blocks(2)
+        assert (event.id, event.type, beat.type) == (None, "x", "sse.stream.heartbeat")
+        simulator.change(idle_closing_seconds=0.01, idle_closing="clean")
+        await stream.blocks()
+    assert stream.ended == "clean"
+
+
+def test_an_id_with_a_line_end_is_refused() -> None:
+    """It would become two lines of the stream."""
+    session = Platform(Switches(), ["key"], seed=1).create_session()
+    with pytest.raises(ConfigurationError, match="line end"):
+        session.emit({"type": "x"}, id="a\nb")
