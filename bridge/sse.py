@@ -25,12 +25,13 @@ _CR = ord("\r")
 _COLON = ord(":")
 _PART_BYTES = 16 * 1024  # larger chunks are taken in parts, which bounds the memory that one step needs
 
-# A whole block: (id, data, b"") where it has the usual lines, else (b"", b"", block). An id with anything but plain
-# ASCII, or an empty one, is not usual. An empty alternative is quicker to match than a `?` after a group.
+# A whole block: (id, data, b"") where it has the usual lines, else (b"", b"", block with the blank lines after it).
+# An id that is empty or has anything but plain ASCII is not usual. An empty alternative is quicker to match than a
+# `?` after a group.
 _EVENT_LINE = rb"(?:event: ?message\n|)"
 _ID_LINE = rb"(?:id:(?: |(?! ))([\x01-\x09\x0b-\x7f]{1,4000})\n|)"
 _USUAL = _EVENT_LINE + _ID_LINE + _EVENT_LINE + rb"data: ?([^\n]*)\n\n"
-_OTHER = rb"((?:[^\n]+\n)*\n)"
+_OTHER = rb"((?:[^\n]+\n)*\n+)"
 _BLOCKS = re.compile(_USUAL + b"|" + _OTHER)
 _OTHER_BLOCKS = re.compile(b"()()" + _OTHER)
 
