@@ -1,0 +1,80 @@
+"""Expressions that more than one dashboard shows."""
+
+from __future__ import annotations
+
+from grafana import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SELECTOR, YELLOW, State
+
+SESSION_STATES: tuple[State, ...] = (
+    (1, "standby", GREY),
+    (2, "ended", "#5a6b8c"),
+    (3, "paused", PURPLE),
+    (4, "gone", ORANGE),
+    (5, "connecting", BLUE),
+    (6, "waiting", YELLOW),
+    (7, "streaming", GREEN),
+    (8, "backpressured", "#d0a400"),
+    (9, "cursor_lost", "#ff7383"),
+    (10, "unauthorized", RED),
+    (11, "failed", "#9c1127"),
+)
+"""Where workers differ about a session, the highest number is right: an owner knows more than a standby."""
+
+PROMISES: tuple[tuple[str, str, str], ...] = (
+    ("gaps", "gaps_total", "reason"),
+    ("rollbacks", "rollbacks_total", ""),
+    ("replay overruns", "replay_overruns_total", ""),
+    ("reused ids", "id_conflicts_total", ""),
+    ("dead letters", "dead_letters_total", "reason"),
+    ("fences", "fenced_total", ""),
+)
+"""What may hurt the promise of once, all, in order: a name, the counter, and the label that says why."""
+
+
+def of_worker(metric: str) -> str:
+    """A standard ``process_*`` metric, of the bridge's workers only."""
+    return f'({metric}{{job=~"$job"}} and on (job, instance) lens_bridge_build_info)'
+
+
+def session(metric: str, *matchers: str) -> str:
+    """A metric of the chosen sessions."""
+    return f"lens_bridge_{metric}{{{', '.join((SELECTOR, *matchers))}}}"
+
+
+def rate(metric: str, *matchers: str, by: str = "") -> str:
+    """Per second, summed, by one label or none."""
+    grouping = f"by ({by}) " if by else ""
+    return f"sum {grouping}(rate({session(metric, *matchers)}[$__rate_interval]))"
+
+
+def counted(metric: str, *, by: str = "") -> str:
+    """How many in each step of the graph."""
+    grouping = f"by ({by}) " if by else ""
+    return f"sum {grouping}(increase({session(metric)}[$__rate_interval]))"
+
+
+def in_range(metric: str) -> str:
+    """How many in the whole time shown; 0 where there was none."""
+    return f"(sum(increase({session(metric)}[$__range])) or vector(0))"
+
+
+def session_state(by: str = "stream") -> str:
+    """The state as its number in SESSION_STATES."""
+    numbered = [session("session_state", f'state="{name}"') + f" * {number}" for number, name, _ in SESSION_STATES]
+    return f"max by ({by}) ({' or '.join(numbered)})"
+
+
+def quantile(metric: str, share: float, selector: str = SELECTOR) -> str:
+    """A quantile of a histogram, over all that is chosen."""
+    return (
+        f"histogram_quantile({share}, sum by (le) (rate(lens_bridge_{metric}_bucket{{{selector}}}[$__rate_interval])))"
+    )
+
+
+def spread(metric: str, selector: str = SELECTOR) -> str:
+    """A histogram's buckets for a heatmap."""
+    return f"sum by (le) (increase(lens_bridge_{metric}_bucket{{{selector}}}[$__rate_interval]))"
+
+
+def age(metric: str, by: str = "stream") -> str:
+    """Seconds since the newest of the timestamps; nothing for what has not happened yet."""
+    return f"time() - max by ({by}) ({session(metric)} > 0)"
