@@ -1,0 +1,30 @@
+"""What a user would write without the bridge: the vendor SDK's reader, and one XADD for each event.
+
+`python peer.py BASE_URL REDIS_URL EVENTS STREAM`, in an environment that has `archetypeai` and `redis`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+
+import redis
+from archetypeai.api_client import ArchetypeAI
+
+
+def main() -> None:
+    """Read EVENTS events into STREAM."""
+    base_url, redis_url, events, stream = sys.argv[1:5]
+    warnings.simplefilter("ignore")
+    client = redis.Redis.from_url(redis_url)
+    reader = ArchetypeAI("benchmark-key", api_endpoint=base_url).lens.sessions.create_sse_consumer("lsn-bench")
+    for event in reader.read(max_num_events=int(events), block=True):
+        client.xadd(stream, {"type": event["type"], "data": json.dumps(event)})
+    sys.stdout.flush()
+    os._exit(0)  # its reader thread would go on for ever
+
+
+if __name__ == "__main__":
+    main()

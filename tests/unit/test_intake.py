@@ -1,0 +1,389 @@
+"""Keys, replays, dead letters, gaps: each rule, and then all of them against a server that may do anything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.events import START, DeadLetterReason, GapReason, Place, Record
+from bridge.intake import Intake, Taken
+from bridge.secrets import Secrets
+from bridge.sse import ServerSentEvent
+from bridge.window import Window, digest_of, hash8
+
+
+def sse(data: object, id: str | None = None, *, event: str = "message", oversize_bytes: int = 0) -> ServerSentEvent:
+    """A decoded event."""
+    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+    return ServerSentEvent(event, raw, id, id or "", oversize_bytes)
+
+
+def result(n: object) -> dict[str, object]:
+    """A lens event."""
+    return {"type": "inference.result", "n": n}
+
+
+def make(place: Place = START, window: Window | None = None, *secrets: str, markers: bool = True) -> Intake:
+    """An intake as a pump makes it."""
+    known = Secrets()
+    for secret in secrets:
+        known.add(secret)
+    return Intake(
+        place=place,
+        window=Window(100) if window is None else window,
+        secrets=known,
+        markers=markers,
+        max_dead_letter_bytes=64,
+    )
+
+
+def keys(taken: Taken) -> list[str]:
+    """The keys of what is to be published."""
+    return [record.key for record in taken.records]
+
+
+def h8(data: object) -> str:
+    """The hash in a key."""
+    return hash8(digest_of(json.dumps(data).encode()))
+
+
+@pytest.fixture
+def intake() -> Intake:
+    """A fresh session with an open connection."""
+    made = make()
+    made.opened(resumed=False)
+    return made
+
+
+def test_an_event_keeps_its_id_type_and_bytes(intake: Intake) -> None:
+    """Nothing is changed on the way."""
+    raw = b'{"type": "frame.processed",  "x": "\xc3\xa9"}'
+    [record] = intake.accept([sse(raw, "7", event="custom")], 12.5).records
+    assert (record.key, record.type, record.data, record.event, record.received_at, record.cursor) == (
+        "7",
+        "frame.processed",
+        raw,
+        "custom",
+        12.5,
+        "7",
+    )
+
+
+def test_control_frames_are_not_published_and_do_not_move_the_cursor(intake: Intake) -> None:
+    """Also where they carry an id."""
+    taken = intake.accept(
+        [
+            sse({"type": "sse.stream.start"}, "1"),
+            sse(result(1), "2"),
+            sse({"type": "sse.stream.heartbeat"}, "3"),
+            sse({"type": "sse.stream.end"}, "4"),
+        ],
+        1.0,
+    )
+    assert keys(taken) == ["2"]
+    assert intake.cursor == "2"
+    assert (taken.heartbeats, taken.ended) == (1, True)
+
+
+def test_stream_end_without_sse_is_a_lens_event(intake: Intake) -> None:
+    """Only the three documented types are control frames."""
+    taken = intake.accept([sse({"type": "stream.end"}, "1")], 1.0)
+    assert keys(taken) == ["1"]
+    assert not taken.ended
+
+
+def test_a_replayed_event_is_skipped(intake: Intake) -> None:
+    """The same id with the same bytes."""
+    intake.accept([sse(result(1), "1"), sse(result(2), "2")], 1.0)
+    taken = intake.accept([sse(result(1), "1"), sse(result(2), "2"), sse(result(3), "3")], 2.0)
+    assert keys(taken) == ["3"]
+    assert taken.duplicates == 2
+
+
+def test_a_reused_id_is_published_under_a_key_of_its_own(intake: Intake) -> None:
+    """The same id with other bytes is another event; and that one is not published twice either."""
+    intake.accept([sse(result(1), "1")], 1.0)
+    taken = intake.accept([sse(result("other"), "1"), sse(result("other"), "1")], 2.0)
+    assert keys(taken) == [f"1~{h8(result('other'))}"]
+    assert (taken.conflicts, taken.duplicates) == (1, 1)
+    assert intake.cursor == "1"
+
+
+def test_events_without_an_id_are_counted_since_the_last_id(intake: Intake) -> None:
+    """`<last id>#<n>-<hash8>`, and 0 where there was no id yet."""
+    taken = intake.accept([sse(result("a")), sse(result("b"), "5"), sse(result("c")), sse(result("d"), "")], 1.0)
+    assert keys(taken) == [
+        f"0#1-{h8(result('a'))}",
+        "5",
+        f"5#1-{h8(result('c'))}",
+        f"5#2-{h8(result('d'))}",
+    ]
+    assert intake.cursor == "5", "an explicit empty id must not clear the cursor"
+
+
+def test_events_without_an_id_are_skipped_when_the_server_resumes_before_them(intake: Intake) -> None:
+    """After a reconnect from id 5 the server sends again what followed it."""
+    intake.accept([sse(result("b"), "5"), sse(result("c")), sse(result("d"))], 1.0)
+    intake.opened(resumed=True)
+    taken = intake.accept([sse(result("c")), sse(result("d")), sse(result("e")), sse(result("f"), "6")], 2.0)
+    assert keys(taken) == [f"5#3-{h8(result('e'))}", "6"]
+    assert taken.duplicates == 2
+
+
+def test_a_different_event_in_the_place_of_a_replayed_one_is_published(intake: Intake) -> None:
+    """Skipping ends at the first that does not match."""
+    intake.accept([sse(result("b"), "5"), sse(result("c")), sse(result("d"))], 1.0)
+    intake.opened(resumed=True)
+    taken = intake.accept([sse(result("c")), sse(result("x")), sse(result("d"))], 2.0)
+    assert keys(taken) == [f"5#3-{h8(result('x'))}", f"5#4-{h8(result('d'))}"]
+
+
+def test_a_full_replay_with_mixed_ids_is_skipped_whole(intake: Intake) -> None:
+    """The server ignores Last-Event-ID: events without an id are recognised behind the id they follow."""
+    history = [sse(result(1), "1"), sse(result("x")), sse(result(2), "2"), sse(result("y")), sse(result("y"))]
+    intake.accept(history, 1.0)
+    intake.opened(resumed=True)
+    taken = intake.accept([*history, sse(result(3), "3")], 2.0)
+    assert keys(taken) == ["3"]
+
+
+def test_without_any_ids_a_replay_is_recognised_by_content(intake: Intake) -> None:
+    """And what follows it is published with the next number."""
+    history = [sse(result(n)) for n in range(3)]
+    intake.accept(history, 1.0)
+    intake.opened(resumed=False)
+    taken = intake.accept([*history, sse(result("new"))], 2.0)
+    assert keys(taken) == [f"0#4-{h8(result('new'))}"]
+    assert taken.duplicates == 3
+
+
+def test_a_replay_without_ids_may_be_broken_off_and_begin_again(intake: Intake) -> None:
+    """What was held from the first try is part of the same replay."""
+    history = [sse(result(n)) for n in range(4)]
+    intake.accept(history, 1.0)
+    intake.opened(resumed=False)
+    assert keys(intake.accept(history[:2], 2.0)) == []
+    assert intake.holding
+    intake.opened(resumed=False)
+    assert keys(intake.accept([*history, sse(result("new"))], 3.0)) == [f"0#5-{h8(result('new'))}"]
+    assert not intake.holding
+
+
+def test_held_events_are_published_when_the_source_goes_idle(intake: Intake) -> None:
+    """A heartbeat says that the replay, if it was one, is over: so it was none."""
+    history = [sse(result(n)) for n in range(4)]
+    intake.accept(history, 1.0)
+    intake.opened(resumed=False)
+    intake.accept(history[:2], 2.0)
+    taken = intake.accept([sse({"type": "sse.stream.heartbeat"})], 3.0)
+    assert [record.data for record in taken.records] == [event.raw for event in history[:2]]
+    assert len(set(keys(taken))) == 2
+
+
+def test_held_events_are_published_on_release(intake: Intake) -> None:
+    """For a stop, or when they have waited long enough; with the time at which they came."""
+    history = [sse(result(n)) for n in range(4)]
+    intake.accept(history, 1.0)
+    intake.opened(resumed=False)
+    intake.accept(history[:2], 2.0)
+    assert [record.received_at for record in intake.release().records] == [2.0, 2.0]
+    assert not intake.holding
+
+
+def test_constant_payloads_without_ids_are_never_lost(intake: Intake) -> None:
+    """A machine that is healthy after each reconnect."""
+    published = 0
+    for at in range(5):
+        intake.opened(resumed=False)
+        published += len(intake.accept([sse(result("HEALTHY"))], float(at)).records)
+    assert published == 5
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (sse(b"{broken", "1"), DeadLetterReason.INVALID_JSON),
+        (sse(b"", "1"), DeadLetterReason.INVALID_JSON),
+        (sse([1], "1"), DeadLetterReason.MISSING_TYPE),
+        (sse({"type": 3}, "1"), DeadLetterReason.MISSING_TYPE),
+        (sse(b"x" * 100, "1", oversize_bytes=5000), DeadLetterReason.OVERSIZE),
+    ],
+)
+def test_what_cannot_be_an_entry_becomes_a_dead_letter_and_the_cursor_moves_on(
+    intake: Intake, event: ServerSentEvent, reason: DeadLetterReason
+) -> None:
+    """Its raw bytes are kept, cut at the limit."""
+    [record] = intake.accept([event], 1.0).records
+    assert record.dead is not None
+    assert (record.dead.reason, record.key, record.cursor) == (reason, "1", "1")
+    assert record.data == event.raw[:64]
+    assert record.dead.truncated == (len(event.raw) > 64 or event.oversize_bytes > 0)
+
+
+def test_a_dead_letter_is_not_written_again_on_a_replay(intake: Intake) -> None:
+    """It is remembered like any other event."""
+    intake.accept([sse(b"{broken", "1")], 1.0)
+    assert intake.accept([sse(b"{broken", "1")], 2.0).records == []
+
+
+def test_nan_is_what_python_servers_send_and_is_published(intake: Intake) -> None:
+    """Embeddings with NaN are not dead letters."""
+    [record] = intake.accept([sse(b'{"type":"inference.result","x":[NaN,Infinity]}', "1")], 1.0).records
+    assert record.dead is None
+
+
+def test_an_echoed_key_is_masked_and_counted(intake: Intake) -> None:
+    """In the data, in the event name and in the id; an id that holds it cannot be used as one."""
+    made = make(START, None, "sk-very-secret-key")
+    made.opened(resumed=False)
+    taken = made.accept(
+        [
+            sse({"type": "a", "key": "sk-very-secret-key"}, "1"),
+            sse({"type": "b"}, "sk-very-secret-key"),
+            sse({"type": "c"}, "2", event="sk-very-secret-key"),
+            sse({"type": "sk-very-secret-key"}, "3"),
+            sse({"type": "d"}, "4"),
+        ],
+        1.0,
+    )
+    assert taken.masked == 4
+    assert "secret" not in repr(taken)
+    assert [record.type for record in taken.records][3] != "sk-very-secret-key"
+    assert json.loads(taken.records[0].data)["type"] == "a", "masked JSON is still JSON"
+
+
+def test_no_gap_is_marked_before_the_first_event(intake: Intake) -> None:
+    """The first connection has nothing to resume from."""
+    assert intake.gap(GapReason.NO_CURSOR, outage_seconds=1.0, at=1.0) is None
+
+
+def test_a_gap_is_marked_once_until_something_comes(intake: Intake) -> None:
+    """A server that keeps hanging up without sending anything must not fill the stream."""
+    intake.accept([sse(result(1), "9")], 1.0)
+    first = intake.gap(GapReason.CURSOR_UNKNOWN, outage_seconds=3.25, at=2.0)
+    assert first is not None
+    [marker] = first
+    assert marker.key.startswith("bridge-gap-")
+    assert marker.type == "bridge.gap"
+    assert json.loads(marker.data) == {"reason": "cursor_unknown", "last_id": "9", "outage_seconds": 3.25}
+    assert intake.gap(GapReason.CURSOR_UNKNOWN, outage_seconds=1.0, at=3.0) is None
+    intake.accept([sse(result(2), "10")], 4.0)
+    assert intake.gap(GapReason.CURSOR_UNKNOWN, outage_seconds=1.0, at=5.0)
+
+
+def test_with_markers_off_a_gap_still_counts(intake: Intake) -> None:
+    """The list is empty, not None."""
+    made = make(markers=False)
+    made.opened(resumed=False)
+    made.accept([sse(result(1), "1")], 1.0)
+    assert made.gap(GapReason.NO_CURSOR, outage_seconds=1.0, at=2.0) == []
+    assert made.ended("destroyed", at=3.0) == []
+
+
+def test_the_end_is_marked_only_where_something_was_published(intake: Intake) -> None:
+    """A mistyped session id should not leave a stream behind."""
+    assert intake.ended("gone", at=1.0) == []
+    intake.accept([sse(result(1), "1")], 1.0)
+    [marker] = intake.ended("destroyed", at=2.0)
+    assert (marker.type, json.loads(marker.data)) == ("bridge.session.ended", {"reason": "destroyed"})
+
+
+def test_a_replay_longer_than_the_window_is_noticed_when_it_brings_back_the_cursor() -> None:
+    """What it published before that were duplicates, and an operator must know."""
+    made = make(START, Window(2))
+    made.opened(resumed=False)
+    history = [sse(result(n), str(n)) for n in range(1, 7)]
+    committed = Committed(made._window)
+    for event in history:
+        committed.commit(made.accept([event], 1.0).records)
+    made.opened(resumed=True)
+    assert made.accept(history, 2.0).overrun
+
+
+# Against a server that may do anything it is allowed to
+
+
+@dataclass
+class Committed:
+    """What Redis would hold."""
+
+    window: Window
+    place: Place = START
+    blobs: list[bytes] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+    def commit(self, batch: list[Record]) -> None:
+        if not batch:
+            return
+        seal = self.window.seal(batch)
+        if seal.blob:
+            self.blobs.append(seal.blob)
+        del self.blobs[: seal.drop]
+        self.window.committed(batch, seal)
+        self.records += batch
+        last = batch[-1]
+        self.place = Place(
+            cursor=last.cursor, ordinal=last.ordinal, seq=len(self.records), commits=self.place.commits + 1
+        )
+
+
+_histories = st.lists(st.booleans(), min_size=1, max_size=25)  # whether each event has an id
+_steps = st.lists(
+    st.tuples(
+        st.integers(0, 30),  # how far back before the cursor the server resumes
+        st.integers(0, 30),  # how many events it sends before the connection breaks
+        st.integers(0, 30),  # how many of the buffered records are committed then
+        st.booleans(),  # whether the worker crashes after that
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=300)
+@given(_histories, _steps)
+def test_every_event_is_published_once_and_in_order_over_drops_replays_and_crashes(
+    history: list[bool], steps: list[tuple[int, int, int, bool]]
+) -> None:
+    """With a cursor to resume from: whatever is replayed, wherever the connection breaks, whenever the worker dies."""
+    events = [sse(result(n), str(n) if has_id else None) for n, has_id in enumerate([True, *history])]
+    committed = Committed(Window(1000))
+    intake = make(committed.place, committed.window)
+    buffered: list[Record] = []
+    for back, length, commits, crash in [*steps, (0, 10_000, 10_000, False)]:
+        after = int(intake.cursor) + 1 if intake.cursor is not None else 0
+        # A replay begins at an event with an id: the server resumes after some earlier cursor.
+        start = max((at for at in range(max(0, after - back) + 1) if at == after or events[at].id), default=0)
+        intake.opened(resumed=intake.cursor is not None)
+        buffered += intake.accept(events[start : start + length], 1.0).records
+        committed.commit(buffered[:commits])
+        del buffered[:commits]
+        if crash:
+            committed.window = Window(1000, committed.blobs)
+            intake = make(committed.place, committed.window)
+            buffered = []
+    assert [record.data for record in committed.records] == [event.raw for event in events]
+    assert len({record.key for record in committed.records}) == len(events)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from("abcdeh"), min_size=1, max_size=30), _steps, st.booleans())
+def test_without_ids_nothing_is_ever_lost(
+    letters: list[str], steps: list[tuple[int, int, int, bool]], live: bool
+) -> None:
+    """At least once, whatever repeats: a server that replays its history, or one that only sends what is new."""
+    events = [sse(result(letter)) for letter in letters]
+    intake = make()
+    published: list[bytes] = []
+    sent = 0
+    for back, length, _, _ in [*steps, (0, 10_000, 0, False)]:
+        start = sent if live else max(0, sent - back)
+        intake.opened(resumed=False)
+        published += [record.data for record in intake.accept(events[start : start + length], 1.0).records]
+        sent = max(sent, min(len(events), start + length))
+    published += [record.data for record in intake.release().records]
+    rest = iter(published)
+    assert all(event.raw in rest for event in events), "the history is no subsequence of what was published"
