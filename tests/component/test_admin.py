@@ -1,0 +1,284 @@
+"""The admin server on a real socket: what a kubelet, Prometheus and a person see."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import re
+import socket
+import threading
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bridge.admin import AdminServer
+from bridge.admin_page import Rates, render_page
+from bridge.errors import ConfigurationError
+from bridge.events import Session, SessionState
+from bridge.metrics import Metrics
+from bridge.secrets import Secrets
+from bridge.settings import AdminSettings
+from bridge.status import SessionStatus, WorkerStatus
+
+KEY = "sk-0123456789abcdef"
+PATHS = ["/livez", "/readyz", "/metrics", "/status", "/"]
+
+
+def add_session(status: WorkerStatus, metrics: Metrics, name: str, state: SessionState) -> SessionStatus:
+    session = SessionStatus(
+        session=Session(name=name, session_id=f"lsn-{name}"),
+        stream_key=f"lens:{{{name}}}:events",
+        metrics=metrics.session(name),
+        state=state,
+    )
+    status.sessions[name] = session
+    return session
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def status() -> WorkerStatus:
+    return WorkerStatus(worker_id="worker-1", version="1.2.3", redis_reachable=True, redis_error=None, taking_part=True)
+
+
+@pytest.fixture
+async def client(status: WorkerStatus, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server on a free port, which knows the API key as a secret."""
+    secrets = Secrets()
+    secrets.add(KEY)
+    async with (
+        AdminServer(AdminSettings(host="127.0.0.1", port=0), status, metrics, secrets) as server,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=10) as made,
+    ):
+        yield made
+
+
+async def test_livez_depends_on_nothing_outside(client: httpx.AsyncClient, status: WorkerStatus) -> None:
+    """A Redis that is away must not restart every pod."""
+    status.redis_reachable = status.taking_part = False
+    answer = await client.get("/livez")
+    assert (answer.status_code, answer.json()) == (200, {"live": True})
+
+
+async def test_a_worker_without_sessions_is_ready(client: httpx.AsyncClient) -> None:
+    """A standby that is never ready would block every roll-out."""
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True})
+
+
+async def test_readyz_says_why_it_is_not(client: httpx.AsyncClient, status: WorkerStatus) -> None:
+    """503 and one reason, the most telling first."""
+
+    async def reason() -> str:
+        answer = await client.get("/readyz")
+        content = answer.json()
+        assert (answer.status_code, content["ready"]) == (503, False)
+        return str(content["reason"])
+
+    status.taking_part = False
+    assert await reason() == "the worker has not registered in Redis yet"
+    status.redis_reachable, status.redis_error = False, "connection refused: redis:6379"
+    assert await reason() == "Redis is not reachable: connection refused: redis:6379"
+    status.stopping = True
+    assert await reason() == "the worker is stopping"
+
+
+async def test_metrics_can_be_scraped(client: httpx.AsyncClient, metrics: Metrics) -> None:
+    """Prometheus's own parser reads them, at the values of this moment."""
+    metrics.session("entrance").heartbeats(3)
+    answer = await client.get("/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
+    assert ("lens_bridge_heartbeats_total", {"stream": "entrance"}, 3.0) in [sample[:3] for sample in samples]
+
+
+async def test_metrics_come_as_openmetrics_and_compressed_when_asked(client: httpx.AsyncClient) -> None:
+    """As Prometheus asks by default."""
+    headers = {"Accept": "application/openmetrics-text;version=1.0.0;q=0.6,*/*;q=0.1", "Accept-Encoding": "gzip"}
+    async with client.stream("GET", "/metrics", headers=headers) as answer:
+        raw = b"".join([chunk async for chunk in answer.aiter_raw()])
+    assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert gzip.decompress(raw).endswith(b"# EOF\n")
+
+
+async def test_probes_are_answered_while_a_page_of_metrics_is_made(client: httpx.AsyncClient, metrics: Metrics) -> None:
+    """A scrape of many sessions takes long; events and probes must not wait for it."""
+
+    class SlowWorker:
+        redis_reachable, workers_live = True, 1
+        asked, answered, waited = threading.Event(), threading.Event(), False
+
+        @property
+        def ready(self) -> bool:
+            self.asked.set()
+            self.waited = self.answered.wait(5)
+            return True
+
+    worker = SlowWorker()
+    metrics.follow(worker)
+    scrape = asyncio.create_task(client.get("/metrics"))
+    await asyncio.to_thread(worker.asked.wait, 10)
+    assert (await client.get("/livez")).status_code == 200
+    worker.answered.set()
+    assert (await scrape).status_code == 200
+    assert worker.waited
+
+
+async def test_status_tells_each_session(client: httpx.AsyncClient, status: WorkerStatus, metrics: Metrics) -> None:
+    """What a script may read; null where something has not happened."""
+    session = add_session(status, metrics, "entrance", SessionState.STREAMING)
+    session.cursor, session.seq, session.owner, session.last_event_at = "evt-7", 7, "worker-1", 1741843200.1234
+    content = (await client.get("/status")).json()
+    assert {key: content[key] for key in ("worker", "version", "ready")} == {
+        "worker": "worker-1",
+        "version": "1.2.3",
+        "ready": True,
+    }
+    (shown,) = content["sessions"]
+    assert shown == shown | {
+        "name": "entrance",
+        "session_id": "lsn-entrance",
+        "stream_key": "lens:{entrance}:events",
+        "state": "streaming",
+        "cursor": "evt-7",
+        "seq": 7,
+        "owner": "worker-1",
+        "last_event_at": 1741843200.123,
+        "last_byte_at": None,
+        "last_error": None,
+    }
+
+
+async def test_no_page_shows_a_secret(client: httpx.AsyncClient, status: WorkerStatus, metrics: Metrics) -> None:
+    """Even where an error holds the key."""
+    add_session(status, metrics, "entrance", SessionState.UNAUTHORIZED).fail(f"401: bad key {KEY}")
+    status.redis_reachable, status.redis_error = False, f"AUTH {KEY} failed"
+    for path in PATHS:
+        text = (await client.get(path)).text
+        assert KEY not in text, path
+        if path in ("/readyz", "/status", "/"):
+            assert "**********" in text, path
+
+
+async def test_the_page_escapes_what_comes_from_outside(
+    client: httpx.AsyncClient, status: WorkerStatus, metrics: Metrics
+) -> None:
+    """A cursor and an error are a stranger's text."""
+    session = add_session(status, metrics, "entrance", SessionState.FAILED)
+    session.cursor, session.owner = '"><script>alert(1)</script>', "<b>me</b>"
+    session.fail("<img src=x onerror=alert(2)>")
+    text = (await client.get("/")).text
+    for forbidden in ("<script", "<img", "<b>"):
+        assert forbidden not in text
+    assert "&lt;img src=x onerror=alert(2)&gt;" in text
+    assert "&quot;&gt;&lt;script&gt;" in text
+
+
+async def test_the_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    """It works in a closed network, under a policy that allows its own style and nothing else."""
+    answer = await client.get("/")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert not re.search(r"(src|href)=|@import|url\(", answer.text)
+    assert '<meta http-equiv="refresh" content="2">' in answer.text
+    style = re.search(r"<style>(.*)</style>", answer.text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert f"style-src 'sha256-{digest}'" in policy
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/no-such-page"])
+async def test_every_answer_has_the_security_headers(client: httpx.AsyncClient, path: str) -> None:
+    """Errors too; and the server does not tell its versions."""
+    headers = (await client.get(path)).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Server"] == "lens-bridge"
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_only_reading_is_allowed(client: httpx.AsyncClient, path: str) -> None:
+    """HEAD is reading."""
+    assert (await client.head(path)).status_code == 200
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        assert (await client.request(method, path)).status_code == 405
+
+
+async def test_a_port_in_use_is_one_clear_line(status: WorkerStatus, metrics: Metrics) -> None:
+    """It names both settings; closing what never opened does no harm."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = AdminServer(AdminSettings(host="127.0.0.1", port=port), status, metrics, Secrets())
+        with pytest.raises(ConfigurationError) as caught:
+            await server.start()
+        await server.close()
+    assert str(caught.value) == (
+        f"admin.host and admin.port (BRIDGE_ADMIN__HOST, BRIDGE_ADMIN__PORT): cannot listen on 127.0.0.1:{port}: "
+        "Address already in use; set another one"
+    )
+
+
+async def test_an_address_of_another_machine_is_one_clear_line(status: WorkerStatus, metrics: Metrics) -> None:
+    """192.0.2.0/24 belongs to nobody."""
+    server = AdminServer(AdminSettings(host="192.0.2.1", port=0), status, metrics, Secrets())
+    with pytest.raises(ConfigurationError, match=r"^admin\.host and admin\.port .* cannot listen on 192\.0\.2\.1:0: "):
+        await server.start()
+
+
+async def test_after_closing_nobody_listens(status: WorkerStatus, metrics: Metrics) -> None:
+    """An idle connection that is kept alive does not hold the server up."""
+    async with (
+        httpx.AsyncClient() as client,
+        AdminServer(AdminSettings(host="127.0.0.1", port=0), status, metrics, Secrets()) as server,
+    ):
+        url = f"http://127.0.0.1:{server.port}/livez"
+        assert (await client.get(url)).status_code == 200
+        async with asyncio.timeout(10):
+            await server.close()
+        with pytest.raises(httpx.ConnectError):
+            await client.get(url)
+
+
+def test_the_page_puts_trouble_first(status: WorkerStatus, metrics: Metrics) -> None:
+    """Of a thousand sessions one sees the ones that need a person, and a hint at the rest."""
+    for number in range(600):
+        add_session(status, metrics, f"fine-{number:03}", SessionState.STREAMING)
+    add_session(status, metrics, "waits", SessionState.WAITING)
+    add_session(status, metrics, "broken", SessionState.FAILED)
+    page = render_page(status, {}, None, now=status.started_at + 7200)
+    names = re.findall(r"<tr><td>([a-z0-9-]+)<small>", page)
+    assert names[:3] == ["broken", "waits", "fine-000"]
+    assert len(names) == 500
+    assert "102 more" in page
+    assert "600 streaming" in page
+    assert "up 2 h" in page
+
+
+def test_the_page_of_an_idle_worker_says_so(status: WorkerStatus) -> None:
+    """An empty table would look like a fault."""
+    assert "This worker stands by." in render_page(status, {}, None, now=status.started_at)
+
+
+def test_rates_are_taken_between_two_looks(status: WorkerStatus, metrics: Metrics) -> None:
+    """Also when two people look; a rewound seq is no negative rate; a new session has none yet."""
+    session = add_session(status, metrics, "entrance", SessionState.STREAMING)
+    rates = Rates()
+    assert rates.at(100.0, status) == {}
+    session.seq = 20
+    assert rates.at(102.0, status) == {"entrance": 10.0}
+    session.seq = 25
+    assert rates.at(102.5, status) == {"entrance": 10.0}
+    session.seq = 5
+    add_session(status, metrics, "new", SessionState.STREAMING)
+    assert rates.at(104.0, status) == {"entrance": 0.0}
