@@ -9,6 +9,9 @@ from enum import Enum, auto
 __all__ = ["ContentReplay", "Verdict"]
 
 
+_PROOFS = 2
+
+
 class Verdict(Enum):
     """What to do with an event that was offered."""
 
@@ -21,9 +24,9 @@ class ContentReplay:
     """Matches what comes after a reconnect against the end of what came before it.
 
     A replay repeats, in order, a run of remembered events up to the very last one. So a run is dropped only when it
-    reached that end, holds at least two events, and one of them occurs just once in what is remembered. Anything less
-    may as well be new events with equal bytes (a machine that is `HEALTHY` again), and those must not be lost: without
-    ids the promise is at least once. Each event costs O(1), whatever is offered.
+    reached that end and holds at least two events that occur just once in what is remembered. Anything less may as well
+    be new events with equal bytes (a machine that is `HEALTHY` again), and those must not be lost: without ids the
+    promise is at least once. Each event costs O(1), whatever is offered.
     """
 
     def __init__(self, remembered: Sequence[bytes]) -> None:
@@ -32,6 +35,7 @@ class ContentReplay:
         self._known = counts.keys()
         self._unique = {digest: at for at, digest in enumerate(remembered) if counts[digest] == 1}
         self._run: list[bytes] = []
+        self._proofs = 0  # events of the run that occur just once
         self._next: int | None = None  # where the run goes on, once a unique event has told where it stands
 
     def offer(self, digest: bytes) -> Verdict:
@@ -46,10 +50,11 @@ class ContentReplay:
         if self._remembered[at] != digest:
             return Verdict.NEW
         self._run.append(digest)
+        self._proofs += digest in self._unique
         self._next = at + 1
         if self._next < len(self._remembered):
             return Verdict.HELD
-        return Verdict.REPLAYED if len(self._run) > 1 else Verdict.NEW
+        return Verdict.REPLAYED if self._proofs >= _PROOFS else Verdict.NEW
 
     def _locate(self, digest: bytes) -> int | None:
         at = self._unique.get(digest)
