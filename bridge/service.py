@@ -10,6 +10,7 @@ import structlog
 
 from bridge import __version__
 from bridge.admin import AdminServer
+from bridge.backlog import Backlog
 from bridge.configuration import secret_values
 from bridge.events import Claim, GapReason, Session
 from bridge.keys import session_keys
@@ -63,6 +64,7 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
         ]
         status.sessions.update((tenure.session.name, tenure.status) for tenure in tenures)
         await stack.enter_async_context(AdminServer(settings.admin, status, metrics, secrets))
+        await stack.enter_async_context(Backlog(link, status.sessions.values()))
         supervisor = Supervisor(tenures=tenures, leases=leases, settings=settings.lease, status=status)
         log.info("worker.started", worker=leases.owner, version=__version__, sessions=len(tenures))
         if until_ended:
