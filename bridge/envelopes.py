@@ -6,7 +6,6 @@ The rest of the payload is the consumers' business and is passed on byte for byt
 from __future__ import annotations
 
 import json
-import math
 from typing import Any, NamedTuple
 
 import msgspec
@@ -38,11 +37,12 @@ class Fault(NamedTuple):
     detail: str
 
 
-class _Envelope(msgspec.Struct):
+class _Envelope(msgspec.Struct, gc=False):
     type: str
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
+_REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def type_of(raw: bytes) -> str | Fault:
@@ -54,8 +54,8 @@ def type_of(raw: bytes) -> str | Fault:
     """
     try:
         return _decode(raw).type
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _type_by_python(raw)
+    except _REFUSALS:
+        return _type_beside_nan(raw) or _type_by_python(raw)
 
 
 def is_control(envelope_type: str) -> bool:
@@ -63,11 +63,25 @@ def is_control(envelope_type: str) -> bool:
     return envelope_type in CONTROL_TYPES
 
 
+def _type_beside_nan(raw: bytes) -> str | None:
+    """Try again with zeros for Python's own numbers: twenty times quicker than `json` for an embedding with a NaN.
+
+    The spaces keep a zero from joining what is beside it, so that nothing wrong becomes right. A type that holds
+    the name of such a number can't be told this way.
+    """
+    plain = raw.replace(b"-Infinity", b" 0 ").replace(b"Infinity", b" 0 ").replace(b"NaN", b" 0 ")
+    try:
+        found = _decode(plain).type if plain != raw else ""
+    except _REFUSALS:
+        return None
+    return None if " 0 " in found else found
+
+
 def _type_by_python(raw: bytes) -> str | Fault:
     try:
         envelope = _python_json.decode(raw.decode("utf-8-sig", "replace"))
     except json.JSONDecodeError as error:
-        return Fault(DeadLetterReason.INVALID_JSON, f"{error.msg} at character {error.pos}")
+        return Fault(DeadLetterReason.INVALID_JSON, f"{error.msg.removesuffix(' at')} at character {error.pos}")
     except RecursionError:
         return Fault(DeadLetterReason.INVALID_JSON, "nested too deeply")
     if not isinstance(envelope, dict):
@@ -92,30 +106,35 @@ class _QueryMetadata(msgspec.Struct):
 
 
 class _EventData(msgspec.Struct):
-    query_metadata: _QueryMetadata | None = None
+    query_metadata: _QueryMetadata = msgspec.field(default_factory=_QueryMetadata)
 
 
 class _Timed(msgspec.Struct):
     timestamp: Any = None
-    event_data: _EventData | None = None
+    event_data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 _decode_timed = msgspec.json.Decoder(_Timed).decode
-_EARLIEST, _LATEST = 946_684_800.0, 4_102_444_800.0  # the years 2000 to 2099, in Unix seconds
+_decode_event_data = msgspec.json.Decoder(_EventData).decode
+_EARLIEST, _LATEST = 946_684_800, 4_102_444_800  # the years 2000 to 2099, in Unix seconds
 
 
 def timestamp_of(raw: bytes) -> float | None:
-    """The server's own time of an event in Unix seconds, if it has one that can be true; best effort.
+    """The server's own time of an event in Unix seconds, if it has one that can be true; best effort. Never raises.
 
-    Reads the payload once more, so ask for one event of a batch, not for each.
+    It reads the payload once more, so ask for one event of a batch, not for each. A payload with NaN has no time here.
     """
     try:
         timed = _decode_timed(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = _plausible(timed.timestamp)
+        if found is None:
+            found = _plausible(_decode_event_data(timed.event_data).query_metadata.query_timestamp)
+    except _REFUSALS:
         return None
-    found = timed.timestamp
-    if found is None and timed.event_data is not None and timed.event_data.query_metadata is not None:
-        found = timed.event_data.query_metadata.query_timestamp
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        return None
-    return float(found) if _EARLIEST <= found < _LATEST else None
+    return found
+
+
+def _plausible(timestamp: Any) -> float | None:
+    if isinstance(timestamp, int | float) and _EARLIEST <= timestamp < _LATEST:
+        return float(timestamp)
+    return None
