@@ -19,7 +19,9 @@ from typing import Any, Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["Worker", "until"]
+__all__ = ["Condition", "Worker", "until"]
+
+Condition = Callable[[], bool | Awaitable[bool]]
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "simulated-key"
@@ -46,9 +48,7 @@ FAST: dict[str, object] = {
 }
 
 
-async def until(
-    condition: Callable[[], bool | Awaitable[bool]], what: str, *, timeout: float = 30.0, every: float = 0.02
-) -> None:
+async def until(condition: Condition, what: str, *, timeout: float = 30.0, every: float = 0.02) -> None:
     """Return when the condition holds. Raises AssertionError with ``what`` after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -147,6 +147,14 @@ class Worker:
         ]
         assert samples, f"no metric lens_bridge_{name} with {labels}"
         return sum(sample.value for sample in samples)
+
+    def counts(self, name: str, at_least: float, **labels: str) -> Condition:
+        """A condition: the metric has come so far."""
+
+        async def counted() -> bool:
+            return await self.metric(name, **labels) >= at_least
+
+        return counted
 
     async def session(self, name: str) -> dict[str, Any]:
         """A session's part of /status."""
