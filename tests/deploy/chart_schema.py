@@ -1,0 +1,152 @@
+"""Makes helm/values.schema.json: ``python -m tests.deploy.chart_schema``.
+
+Names and types come from values.yaml, the part below ``config`` from the worker's own settings. So a value that the
+worker would not know fails at installation, before a pod is started.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bridge import configuration
+from tests.deploy.chart_values import CHART, Value, documented_values
+
+__all__ = ["FILE", "render"]
+
+FILE = CHART / "values.schema.json"
+
+Schema = dict[str, Any]
+
+# What the chart sets by itself from values of its own; secrets among them, which must not get into a ConfigMap.
+OWNED = {
+    "source": ("api_key", "api_key_file", "ca_file"),
+    "redis": ("url", "username", "password", "password_file", "ca_file"),
+}
+_NOT_FOR_HELM = ("title", "default", "format", "writeOnly")
+
+_NAME = "[A-Za-z0-9._:-]{1,128}"
+_SCALARS: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+_OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
+_PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
+_PROBE: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        name: {"type": "integer", "minimum": lowest}
+        for name, lowest in {
+            "initialDelaySeconds": 0,
+            "periodSeconds": 1,
+            "timeoutSeconds": 1,
+            "failureThreshold": 1,
+            "successThreshold": 1,
+        }.items()
+    },
+}
+_SESSION: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["session_id"],
+    "properties": {name: {"type": "string", "pattern": f"^{_NAME}$"} for name in ("name", "session_id")},
+}
+
+# What cannot be seen from a default.
+_CLOSER: dict[str, Schema] = {
+    "sessions": {
+        "type": "array",
+        "items": {"anyOf": [{"type": "string", "pattern": f"^({_NAME}=)?{_NAME}$"}, _SESSION]},
+    },
+    "redis.url": {"type": "string", "pattern": r"^rediss?(\+[a-z]+)?://[^@?#\s]+$"},
+    "image.digest": {"type": "string", "pattern": "^(sha256:[a-f0-9]{64})?$"},
+    "image.repository": {"type": "string", "minLength": 1},
+    "image.pullPolicy": {"enum": ["IfNotPresent", "Always", "Never"]},
+    "imagePullSecrets": _OBJECTS,
+    "service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
+    "service.port": _PORT,
+    "networkPolicy.redisPorts": {"type": "array", "items": _PORT},
+    "networkPolicy.sourcePorts": {"type": "array", "items": _PORT},
+    "podDisruptionBudget.maxUnavailable": {
+        "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]*%$"}]
+    },
+    "metrics.podMonitor.interval": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"},
+    "terminationMarginSeconds": {"type": "integer", "minimum": 5},
+    "extraEnv": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {"name": {"type": "string", "not": {"pattern": "^(BRIDGE_|ATAI_API_KEY$)"}}},
+        },
+    },
+    **{f"probes.{name}": _PROBE for name in ("liveness", "readiness", "startup")},
+    **{name: {"type": "object"} for name in ("resources", "podSecurityContext", "securityContext", "affinity")},
+}
+
+
+def render() -> str:
+    """The whole schema, as it stands in the file."""
+    root = _strict({"global": {"type": "object", "description": "Of the chart that this one is a part of."}})
+    for value in documented_values():
+        *sections, name = value.path.split(".")
+        place = root
+        for section in sections:
+            place = place["properties"].setdefault(section, _strict({}))
+        place["properties"][name] = _of(value) | {"description": value.description}
+    return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **root}, indent=2) + "\n"
+
+
+def _strict(properties: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _of(value: Value) -> Schema:
+    if value.path == "config":
+        return _settings()
+    if value.path in _CLOSER:
+        return _CLOSER[value.path]
+    match value.default:
+        case bool():
+            return {"type": "boolean"}
+        case int():
+            return {"type": "integer", "minimum": 0}
+        case str():
+            return {"type": "string"}
+        case list():
+            return _OBJECTS
+        case _:
+            return _SCALARS
+
+
+def _settings() -> Schema:
+    """The worker's settings, less what the chart sets."""
+    worker = configuration.schema()
+    sections = _plain(worker, worker["$defs"])["properties"]
+    del sections["sessions"]
+    for section, names in OWNED.items():
+        for name in names:
+            del sections[section]["properties"][name]
+    sections["admin"]["properties"]["port"] |= _PORT  # a port chosen by the system would be of no use in a pod
+    return _strict(sections)
+
+
+def _plain(node: Any, definitions: Mapping[str, Any]) -> Any:
+    """Without references, and without what only editors read."""
+    if isinstance(node, list):
+        return [_plain(one, definitions) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _plain(definitions[node["$ref"].rpartition("/")[2]] | _without(node, "$ref"), definitions)
+    if isinstance(node.get("properties"), dict):
+        kept = {name: _plain(one, definitions) for name, one in node["properties"].items()}
+        return {**_plain(_without(node, "properties"), definitions), "properties": kept}
+    return {name: _plain(one, definitions) for name, one in _without(node, "$defs", *_NOT_FOR_HELM).items()}
+
+
+def _without(node: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if name not in names}
+
+
+if __name__ == "__main__":
+    FILE.write_text(render(), encoding="utf-8")

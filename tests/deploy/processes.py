@@ -1,0 +1,103 @@
+"""Servers of others that a test starts: found or skipped, waited for, ended by their process id."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import pytest
+
+from tests.acceptance.worker import until
+
+__all__ = ["ServerProcess", "free_port", "get_json", "post_json", "program"]
+
+CI_VARIABLE = "BRIDGE_CI"
+_STOP_SECONDS = 10.0
+
+
+def program(name: str, package: str) -> str:
+    """The program's path. Where it is missing the test is skipped; with BRIDGE_CI=1 it fails."""
+    if found := shutil.which(name):
+        return found
+    reason = f"{name} is not on the PATH: apt-get install {package}"
+    if os.environ.get(CI_VARIABLE):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """An async context manager around one server that tells on ``ready_path`` when it is up."""
+
+    def __init__(self, command: Sequence[str], port: int, ready_path: str, log: Path) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = log
+        self._command = command
+        self._ready_path = ready_path
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        dying = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen([*dying, *self._command], stdout=log, stderr=subprocess.STDOUT)
+        try:
+            await until(self._ready, f"{self._command[0]} is ready", timeout=20)
+        except BaseException:
+            self._end()
+            print(self.log.read_text(errors="replace")[-3000:])
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._end)
+
+    async def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"{self._command[0]} has ended: {self.log.read_text(errors='replace')}"
+        with contextlib.suppress(aiohttp.ClientError):
+            async with aiohttp.ClientSession() as http, http.get(self.url + self._ready_path) as response:
+                return response.status == 200
+        return False
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+async def get_json(url: str, **parameters: str) -> Any:
+    """The JSON of a page that must answer 200."""
+    async with aiohttp.ClientSession() as http, http.get(url, params=parameters) as response:
+        body = await response.text()
+        assert response.status == 200, f"{url} {parameters}: {response.status} {body}"
+        return await response.json()
+
+
+async def post_json(url: str, order: Any, method: str = "POST") -> Any:
+    """The JSON answer to a JSON order, which must be a 200."""
+    async with aiohttp.ClientSession() as http, http.request(method, url, json=order) as response:
+        body = await response.text()
+        assert response.status == 200, f"{url}: {response.status} {body}"
+        return await response.json()
