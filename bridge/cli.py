@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from bridge.cli_demo import add_demo_commands
+from bridge.cli_options import ExitCode, add_settings, command, settings_of
+from bridge.cli_streams import add_stream_commands
 from bridge.errors import BridgeError, ConfigurationError
 
 __all__ = ["main"]
-
-DONE, FAILED, BAD_CONFIGURATION, FAULT_FOUND = 0, 1, 2, 3
 
 _OVERVIEW = """\
 Reads the SSE streams of Archetype AI lens sessions and appends every event to Redis Streams, once and in order.
@@ -33,25 +34,47 @@ Every setting: config/bridge.yaml, or `lens-bridge config show`. Exit codes: 0 d
 3 a check found a fault.
 """
 
+_RUN = """\
+It reads every configured session into its Redis stream and commits its place in the same step. Run as many as you
+like: they share the sessions, and take over from each other. What it does is logged on standard error.
+Ctrl-C or SIGTERM stops it in good order; a second one stops it at once. Either way nothing is lost.
+
+examples:
+  ATAI_API_KEY=... lens-bridge run --sessions camera-1=lsn-250313 --redis-url redis://localhost:6379
+  lens-bridge run --config bridge.yaml
+  lens-bridge run --until-ended            for a batch: ends with 0 once all sessions have ended
+
+/livez, /readyz, /metrics and /status are served on --port; / is the same for eyes.
+"""
+
+_CONFIG = """\
+examples:
+  lens-bridge config show                  what is in force, from flags, environment, files and defaults
+  lens-bridge config defaults > bridge.yaml
+                                           a file to begin with: every setting, its default and the reason for it
+  lens-bridge config schema                for editors and for checks of a file before it is deployed
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit."""
     options = _parser().parse_args(arguments)
     try:
         code = options.command(options)
+        sys.stdout.flush()  # what cannot be written should be known here
     except ConfigurationError as error:
-        code = _complain(error, BAD_CONFIGURATION)
+        code = _complain(error, ExitCode.BAD_CONFIGURATION)
     except BridgeError as error:
-        code = _complain(error, FAILED)
+        code = _complain(error, ExitCode.FAILED)
     except KeyboardInterrupt:
-        code = 130
+        code = ExitCode.INTERRUPTED
     except BrokenPipeError:  # `lens-bridge tail | head`
-        sys.stderr.close()
-        code = DONE
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it exits
+        code = ExitCode.DONE
     sys.exit(code)
 
 
-def _complain(error: BridgeError, code: int) -> int:
+def _complain(error: BridgeError, code: ExitCode) -> ExitCode:
     for line in str(error).splitlines():
         print(f"lens-bridge: {line}", file=sys.stderr)
     return code
@@ -60,55 +83,38 @@ def _complain(error: BridgeError, code: int) -> int:
 # Each command imports what it needs when it runs: a worker should not carry the simulator in its memory.
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> ExitCode:
     from bridge import log
     from bridge.service import known_secrets, serve
 
-    settings = _load(options)
+    settings = settings_of(options)
     secrets = known_secrets(settings)
     log.configure(settings.log.level, settings.log.format, secrets)
     if not settings.sessions:
         print("lens-bridge: no sessions are configured (BRIDGE_SESSIONS); standing by", file=sys.stderr)
     asyncio.run(serve(settings, secrets, until_ended=options.until_ended))
-    return DONE
+    return ExitCode.DONE
 
 
-def _load(options: argparse.Namespace, **extra: Any) -> Any:
-    from bridge.configuration import load
-
-    flags: dict[str, Any] = {
-        path: getattr(options, name, None)
-        for name, path in {
-            "redis_url": "redis.url",
-            "base_url": "source.base_url",
-            "sessions": "sessions",
-            "log_level": "log.level",
-            "log_format": "log.format",
-            "port": "admin.port",
-        }.items()
-    }
-    return load(options.config, flags | extra)
-
-
-def _config_show(options: argparse.Namespace) -> int:
+def _config_show(options: argparse.Namespace) -> ExitCode:
     from bridge.configuration import masked
 
-    print(json.dumps(masked(_load(options)), indent=2, default=str))
-    return DONE
+    print(json.dumps(masked(settings_of(options)), indent=2, default=str))
+    return ExitCode.DONE
 
 
-def _config_schema(options: argparse.Namespace) -> int:
+def _config_schema(options: argparse.Namespace) -> ExitCode:
     from bridge.configuration import schema
 
     print(json.dumps(schema(), indent=2))
-    return DONE
+    return ExitCode.DONE
 
 
-def _config_defaults(options: argparse.Namespace) -> int:
+def _config_defaults(options: argparse.Namespace) -> ExitCode:
     from bridge.configuration import render_yaml
 
     print(render_yaml(), end="")
-    return DONE
+    return ExitCode.DONE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,30 +124,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lens-bridge {version('lens-bridge')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    run = _command(commands, "run", _run, "the worker: reads sessions into Redis until it is stopped")
-    _add_settings(run)
+    run = command(commands, "run", _run, "the worker: reads sessions into Redis until it is stopped", _RUN)
     run.add_argument("--until-ended", action="store_true", help="exit with 0 once all sessions have ended")
     run.add_argument("--port", type=int, help="port of /metrics, /livez, /readyz and /status (default 8080)")
+    add_settings(run)
 
-    config = commands.add_parser("config", help="see the configuration", description="See the configuration.")
+    add_demo_commands(commands)
+    add_stream_commands(commands)
+
+    config = command(commands, "config", _config_show, "see the configuration", _CONFIG)
     views = config.add_subparsers(title="views", required=True, metavar="VIEW")
-    _add_settings(_command(views, "show", _config_show, "the merged configuration, secrets masked"))
-    _command(views, "schema", _config_schema, "the JSON schema of the configuration file")
-    _command(views, "defaults", _config_defaults, "a configuration file with every setting, its default and reason")
+    add_settings(command(views, "show", _config_show, "the merged configuration, secrets masked"))
+    command(views, "schema", _config_schema, "the JSON schema of the configuration file")
+    command(views, "defaults", _config_defaults, "a configuration file with every setting, its default and reason")
     return parser
-
-
-def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    added.set_defaults(command=run)
-    return added
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("settings", "Each overrides its environment variable and the file.")
-    group.add_argument("--config", type=Path, metavar="FILE", help="YAML file (or BRIDGE_CONFIG)")
-    group.add_argument("--redis-url", metavar="URL", help="redis.url; pass a password by environment or file instead")
-    group.add_argument("--base-url", metavar="URL", help="source.base_url")
-    group.add_argument("--sessions", metavar="NAME=ID,...", help="sessions to read")
-    group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
-    group.add_argument("--log-format", choices=("auto", "json", "console"))

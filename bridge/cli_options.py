@@ -1,0 +1,65 @@
+"""What the commands of the command line have in common."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ExitCode", "add_settings", "command", "settings_of"]
+
+
+class ExitCode(IntEnum):
+    """What a command tells the shell."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_CONFIGURATION = 2
+    FAULT_FOUND = 3
+    INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+Command = Callable[[argparse.Namespace], ExitCode]
+
+_FLAGS = {
+    "redis_url": "redis.url",
+    "base_url": "source.base_url",
+    "sessions": "sessions",
+    "log_level": "log.level",
+    "log_format": "log.format",
+    "port": "admin.port",
+}
+
+
+def command(commands: Any, name: str, run: Command, summary: str, text: str = "") -> argparse.ArgumentParser:
+    """Add a command. ``text`` is what its help says below the options: what it prints, and examples."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def add_settings(parser: argparse.ArgumentParser, *, worker: bool = True) -> None:
+    """The flags that stand for settings. ``worker``: also those that only a worker has a use for."""
+    group = parser.add_argument_group("settings", "Each overrides its environment variable and the file.")
+    group.add_argument("--config", type=Path, metavar="FILE", help="YAML file (or BRIDGE_CONFIG)")
+    group.add_argument("--redis-url", metavar="URL", help="redis.url; pass a password by environment or file instead")
+    group.add_argument("--sessions", metavar="NAME=ID,...", help="the sessions")
+    if worker:
+        group.add_argument("--base-url", metavar="URL", help="source.base_url")
+        group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+        group.add_argument("--log-format", choices=("auto", "json", "console"))
+
+
+def settings_of(options: argparse.Namespace) -> Any:
+    """The merged settings. Raises ConfigurationError."""
+    from bridge.configuration import load
+
+    return load(options.config, {path: getattr(options, name, None) for name, path in _FLAGS.items()})
