@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import socket
-import subprocess
+from asyncio.subprocess import Process
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -50,16 +50,16 @@ class ServerProcess:
         self.log = log
         self._command = command
         self._ready_path = ready_path
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     async def __aenter__(self) -> Self:
         dying = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen([*dying, *self._command], stdout=log, stderr=subprocess.STDOUT)
+            self._process = await asyncio.create_subprocess_exec(*dying, *self._command, stdout=log, stderr=log)
         try:
             await until(self._ready, f"{self._command[0]} is ready", timeout=20)
         except BaseException:
-            self._end()
+            await self._end()
             print(self.log.read_text(errors="replace")[-3000:])
             raise
         return self
@@ -67,24 +67,26 @@ class ServerProcess:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self._end)
+        await self._end()
 
     async def _ready(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, f"{self._command[0]} has ended: {self.log.read_text(errors='replace')}"
+        assert self._process.returncode is None, f"{self._command[0]} has ended: {self.log.read_text(errors='replace')}"
         with contextlib.suppress(aiohttp.ClientError):
             async with aiohttp.ClientSession() as http, http.get(self.url + self._ready_path) as response:
                 return response.status == 200
         return False
 
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+    async def _end(self) -> None:
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
 
 
 async def get_json(url: str, **parameters: str) -> Any:

@@ -32,8 +32,8 @@ def alerts(rules: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def shortened(rules: dict[str, Any]) -> dict[str, Any]:
     """The same rules with every duration divided: minutes become seconds.
 
-    It applies to each ``for``, each window and each offset, and to the numbers that a ``time() -`` is compared with. What
-    is compared, and how, stays as it is. A window still has to hold some scrapes, so none is shorter than 5 seconds.
+    It applies to each ``for``, each window and each offset, and to the numbers that a ``time() -`` is compared with.
+    What is compared, and how, stays as it is. A window has to hold some scrapes, so none is shorter than 5 seconds.
     """
     groups = [{**group, "rules": [_shortened(rule) for rule in group["rules"]]} for group in rules["groups"]]
     return {"groups": groups}

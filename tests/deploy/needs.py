@@ -1,0 +1,41 @@
+"""What a test needs and this machine may not have: a reason to skip, but never in CI."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from types import ModuleType
+
+import pytest
+
+__all__ = ["need_module", "need_programs", "need_root"]
+
+CI_VARIABLE = "BRIDGE_CI"
+
+
+def need_module(name: str, package: str) -> ModuleType:
+    """The module, or the test is skipped with the name of the package to install."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        _without(f"needs the Python package {package}")
+        raise
+
+
+def need_programs(*names: str) -> None:
+    """Each program is on the PATH, or the test is skipped with the names of those that are not."""
+    if missing := [name for name in names if shutil.which(name) is None]:
+        _without(f"needs {', '.join(missing)}")
+
+
+def need_root() -> None:
+    """Making containers here takes root."""
+    if os.geteuid() != 0:
+        _without("needs root")
+
+
+def _without(what: str) -> None:
+    if os.environ.get(CI_VARIABLE) == "1":
+        pytest.fail(f"{what}; {CI_VARIABLE}=1 says that it is there", pytrace=False)
+    pytest.skip(what)

@@ -1,0 +1,199 @@
+"""What the chart gives the worker, loaded by the worker's own settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bridge.configuration import load
+from bridge.settings import Settings
+from bridge.settings_reference import SETTINGS
+from tests.deploy.chart import EXAMPLES, Release, render, with_values
+from tests.deploy.chart_schema import OWNED
+from tests.deploy.chart_values import CHART
+
+
+def loaded(release: Release, directory: Path) -> Settings:
+    """The settings of a worker with exactly the file and the variables of its pod."""
+    (container,) = release.worker["spec"]["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    file = directory / "bridge.yaml"
+    file.write_text(release.settings_file)
+    assert variables["BRIDGE_CONFIG"] == mount_path(container, "config") + "/bridge.yaml"
+    return load(environment={**variables, "BRIDGE_CONFIG": str(file)})
+
+
+def mount_path(container: dict[str, Any], volume: str) -> str:
+    """Where a volume is seen."""
+    (found,) = (one["mountPath"] for one in container["volumeMounts"] if one["name"] == volume)
+    return str(found)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_worker_understands_what_the_chart_writes(example: Path, tmp_path: Path) -> None:
+    """Each example loads, and every value below `config` arrives."""
+    values = yaml.safe_load(example.read_text())
+    settings = loaded(render(values), tmp_path).model_dump(mode="json")
+    for section, wanted in values.get("config", {}).items():
+        for name, value in wanted.items():
+            assert settings[section][name] == value, f"{section}.{name}"
+    assert len(settings["sessions"]) == len(values["sessions"])
+
+
+def test_every_setting_of_the_worker_can_be_set(tmp_path: Path) -> None:
+    """All of them at their defaults pass the schema of the values and come back the same."""
+    config: dict[str, dict[str, Any]] = {}
+    defaults = Settings().model_dump(mode="json")
+    for path in SETTINGS:
+        section, _, name = path.partition(".")
+        if name and name not in OWNED.get(section, ()) and defaults[section][name] is not None:
+            config.setdefault(section, {})[name] = defaults[section][name]
+    settings = loaded(render(with_values(config=config)), tmp_path).model_dump(mode="json")
+    assert sum(map(len, config.values())) > 30
+    for section, values in config.items():
+        assert settings[section].items() >= values.items()
+
+
+def test_large_numbers_stay_numbers(tmp_path: Path) -> None:
+    """Helm holds numbers as floats; 268435456 must not become 2.68435456e+08, which YAML reads as text."""
+    values = with_values(config={"source": {"max_event_bytes": 268435456}, "stream": {"max_length": 123456789}})
+    settings = loaded(render(values), tmp_path)
+    assert settings.source.max_event_bytes == 268435456
+    assert settings.stream.max_length == 123456789
+
+
+@pytest.mark.parametrize("session", ["0123", "1e5", "null", "true", "on=off", "0x1F", "12:30:45", "a=12:30"])
+def test_a_session_that_yaml_could_take_for_something_else_stays_text(session: str, tmp_path: Path) -> None:
+    """Names and ids are quoted where YAML needs it."""
+    (one,) = loaded(render(with_values(sessions=[session])), tmp_path).sessions
+    name, equals, session_id = session.partition("=")
+    assert (one.name, one.session_id) == (name, session_id if equals else name)
+
+
+def test_secrets_are_files_where_the_worker_looks_for_them(tmp_path: Path) -> None:
+    """The paths in the configuration are those of the mounted Secrets, and the Secrets those that were named."""
+    values = with_values(
+        apiKey={"existingSecret": "keys", "key": "lens"},
+        redis={
+            "url": "rediss://redis:6380/0",
+            "username": "bridge",
+            "password": {"existingSecret": "keys", "key": "word"},
+            "ca": {"existingSecret": "redis-ca"},
+        },
+        source={"ca": {"existingSecret": "proxy-ca"}},
+    )
+    release = render(values)
+    settings = loaded(release, tmp_path)
+    spec = release.worker["spec"]
+    directory = mount_path(spec["containers"][0], "secrets")
+    (volume,) = (one["projected"] for one in spec["volumes"] if one["name"] == "secrets")
+    files = {
+        f"{directory}/{item['path']}": (one["secret"]["name"], item["key"])
+        for one in volume["sources"]
+        for item in one["secret"]["items"]
+    }
+    assert {path: files.pop(str(path)) for path in map(str, files.copy())} == {
+        str(settings.source.api_key_file): ("keys", "lens"),
+        str(settings.source.ca_file): ("proxy-ca", "ca.crt"),
+        str(settings.redis.password_file): ("keys", "word"),
+        str(settings.redis.ca_file): ("redis-ca", "ca.crt"),
+    }
+    assert settings.redis.username == "bridge"
+
+
+def test_secrets_are_mounted_so_that_a_rotation_arrives() -> None:
+    """A whole directory, never a `subPath`, which would keep the first version for ever."""
+    for container in render().worker["spec"]["containers"]:
+        assert not any("subPath" in one for one in container["volumeMounts"])
+
+
+@pytest.mark.parametrize("grace", [0.5, 20, 45.5, 600])
+def test_kubernetes_waits_longer_than_the_worker_takes_to_stop(grace: float, tmp_path: Path) -> None:
+    """A worker that still commits is never killed."""
+    release = render(with_values(config__worker__grace_period_seconds=grace))
+    assert loaded(release, tmp_path).worker.grace_period_seconds == grace
+    assert release.worker["spec"]["terminationGracePeriodSeconds"] >= grace + 10
+
+
+def test_by_default_kubernetes_waits_longer_than_the_worker_takes_to_stop(tmp_path: Path) -> None:
+    """Also where the chart does not name the time, and the worker's own default counts."""
+    release = render()
+    grace = loaded(release, tmp_path).worker.grace_period_seconds
+    assert release.worker["spec"]["terminationGracePeriodSeconds"] == grace + 10
+
+
+def test_a_change_of_settings_rolls_the_workers_and_a_change_of_scale_does_not() -> None:
+    """The checksum is of what the worker reads at its start, and of nothing else."""
+    before, changed, scaled = (
+        render(values).worker["metadata"]["annotations"]["checksum/config"]
+        for values in (with_values(), with_values(config__log__level="debug"), with_values(replicas=3))
+    )
+    assert before != changed
+    assert before == scaled
+
+
+def test_probes_service_and_monitor_ask_where_the_worker_listens(tmp_path: Path) -> None:
+    """One port, whatever it is set to, and the pages that the worker has."""
+    release = render(with_values(config__admin__port=9090, metrics__podMonitor__enabled=True))
+    (container,) = release.worker["spec"]["containers"]
+    (port,) = container["ports"]
+    assert port["containerPort"] == loaded(release, tmp_path).admin.port == 9090
+    probes = {name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+    assert {one["port"] for one in probes.values()} == {port["name"]}
+    assert {name: one["path"] for name, one in probes.items()} == {
+        "startup": "/livez", "liveness": "/livez", "readiness": "/readyz"
+    }  # fmt: skip
+    assert release.one("Service")["spec"]["ports"][0]["targetPort"] == port["name"]
+    assert release.one("PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"] == port["name"]
+
+
+def test_the_defaults_of_port_and_base_url_are_those_of_the_worker() -> None:
+    """The chart repeats them to open the right ports."""
+    release, settings = render(), Settings()
+    assert release.worker["spec"]["containers"][0]["ports"][0]["containerPort"] == settings.admin.port
+    assert settings.source.base_url.startswith("https://")
+    assert egress_ports(release) == [53, 53, 6379, 443]
+
+
+@pytest.mark.parametrize(
+    ("url", "base_url", "ports"),
+    [
+        ("rediss://redis.example:6380/3", "https://lens.example/v0.5", [6380, 443]),
+        ("redis://redis", "http://lens.example/v0.5", [6379, 80]),
+        ("redis://10.0.0.7:7000", "http://[::1]:8099/v0.5", [7000, 8099]),
+        ("redis://redis:6379/0", "https://lens.example:8443", [6379, 8443]),
+    ],
+)
+def test_the_network_policy_opens_the_ports_of_the_addresses(url: str, base_url: str, ports: list[int]) -> None:
+    """What the worker is told to reach it may reach."""
+    release = render(with_values(redis__url=url, config__source__base_url=base_url))
+    assert egress_ports(release) == [53, 53, *ports]
+
+
+def egress_ports(release: Release) -> list[int]:
+    """All ports that the worker may connect to."""
+    rules = release.one("NetworkPolicy")["spec"]["egress"]
+    return [port["port"] for rule in rules for port in rule["ports"]]
+
+
+def test_the_trial_redis_is_where_the_worker_writes(tmp_path: Path) -> None:
+    """Its Service, its port, and no password or certificate of the real one."""
+    values = with_values(redis__trial__enabled=True, redis__url="redis://real:6379/0", redis__username="real")
+    release = render(values | {"apiKey": {"existingSecret": "k"}})
+    settings = loaded(release, tmp_path)
+    (service,) = (one for one in release.all("Service") if "trial" in one["metadata"]["name"])
+    assert settings.redis.url.get_secret_value() == f"redis://{service['metadata']['name']}:6379/0"
+    assert settings.redis.username is None
+    assert "TRIAL" in release.notes
+    args = release.one("StatefulSet")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[args.index("--appendonly") + 1] == "yes"
+
+
+def test_readme_tells_the_commands_that_the_tests_run() -> None:
+    """The installation in the README passes the values that are tested here as the least."""
+    text = (CHART / "README.md").read_text()
+    assert "--set apiKey.existingSecret=lens-bridge" in text
+    assert "--set 'sessions={camera-1=lsn-250313c2177253cbaa7a73542edd90}'" in text
