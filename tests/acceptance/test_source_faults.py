@@ -1,0 +1,169 @@
+"""Keys, unknown hosts, ended and unknown sessions: what the worker says, and how it comes back without a restart."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from bridge.simulator import Closing, Profile, Refusal, SimulatedSession
+from tests.acceptance.rig import Rig, keys_of
+from tests.acceptance.worker import KEY, Condition, Worker, until
+
+PAGES = ("/status", "/metrics", "/")
+
+
+async def test_a_wrong_key_is_told_once_and_a_rotated_file_mends_it_without_a_restart(rig: Rig, tmp_path: Path) -> None:
+    """Kubernetes swaps the file; the worker looks at it again long before the next slow retry."""
+    session = rig.simulator.create_session("lsn-locked")
+    session.generate(20)
+    file = tmp_path / "key"
+    file.write_text("an-old-key\n")
+    worker = await rig.worker(
+        session, source__api_key=None, source__api_key_file=file, source__slow_retry_seconds=600
+    ).start()
+    await until(_state(worker, session, "unauthorized"), "unauthorized")
+    assert await worker.ready()
+    assert len(session.connections) == 1
+    (told,) = worker.said("source.refused")
+    assert "401" in told["error"]
+    assert "source.api_key_file" in told["error"]
+    assert "an-old-key" not in worker.log.read_text()
+    replacement = tmp_path / "new"
+    replacement.write_text(f"{KEY}\n")
+    replacement.rename(file)
+    await until(_state(worker, session, "streaming"), "streaming")
+    await rig.assert_kept(session)
+
+
+async def test_an_unknown_host_keeps_the_worker_up_and_is_named(rig: Rig) -> None:
+    """A name that no resolver may know (RFC 6761)."""
+    session = rig.simulator.create_session("lsn-nowhere")
+    url = "http://lens.invalid/v0.5"
+    worker = await rig.worker(session, source__base_url=url, source__connect_timeout_seconds=2).start()
+    await until(lambda: bool(worker.said("source.refused")), "the refusal is logged")
+    assert url in worker.said("source.refused")[0]["error"]
+    assert (await worker.get("/livez"))[0] == 200
+    await worker.wait_ready()
+    assert (await worker.session(session.session_id))["state"] in ("waiting", "connecting")
+
+
+async def test_a_refused_connection_is_tried_again_until_the_server_is_back(rig: Rig) -> None:
+    """Nobody listens for a while; then all that was emitted comes."""
+    session = rig.simulator.create_session("lsn-refused")
+    await rig.simulator.stop_accepting()
+    worker = await rig.worker(session).start()
+    await until(worker.counts("source_connects_total", 3, outcome="refused"), "several attempts")
+    assert (await worker.get("/livez"))[0] == 200
+    await worker.wait_ready()
+    session.generate(50)
+    await rig.simulator.resume_accepting()
+    await rig.assert_kept(session)
+
+
+async def test_an_unknown_session_is_gone(rig: Rig) -> None:
+    """The API knows the key but not the session; batch use ends with 0."""
+    worker = await rig.worker("lsn-unheard-of").start()
+
+    async def gone() -> bool:
+        return (await worker.session("lsn-unheard-of"))["state"] == "gone"
+
+    await until(gone, "gone")
+    assert worker.running
+    batch = await rig.worker("lsn-unheard-of-too", arguments=["--until-ended"]).start()
+    assert await batch.exit_code() == 0
+
+
+@pytest.mark.parametrize("closing", [Closing.END, Closing.CLEAN, Closing.CUT])
+async def test_a_destroyed_session_ends_with_a_marker_and_batch_use_with_zero(rig: Rig, closing: Closing) -> None:
+    """With `sse.stream.end` or without it: the metadata endpoint says that the session is over."""
+    session = rig.simulator.create_session("lsn-destroyed")
+    session.change(destroy_closing=closing)
+    session.generate(100)
+    worker = await rig.worker(session, arguments=["--until-ended"]).start()
+    await rig.reaches(session, 50)
+    session.generate(100)
+    session.destroy()
+    assert await worker.exit_code() == 0
+    *_, last = await rig.entries(session)
+    assert last["type"] == "bridge.session.ended"
+    report = await rig.assert_kept(session)
+    assert (report.sessions[0].events, report.sessions[0].markers) == (200, 1)
+    assert await rig.owner(session) is None
+    again = await rig.worker(session, arguments=["--until-ended"]).start()
+    assert await again.exit_code() == 0
+    assert await rig.seq(session) == 201
+
+
+async def test_the_end_of_a_stream_whose_session_still_runs_is_only_a_reconnect(rig: Rig) -> None:
+    """Idle streams get `sse.stream.end` every fifth of a second while the session lives."""
+    session = rig.simulator.create_session("lsn-idle-ends")
+    session.change(idle_closing_seconds=0.2, idle_closing=Closing.END)
+    worker = await rig.worker(session).start()
+    for count in range(1, 6):
+        session.generate(10)
+        await until(worker.counts("source_disconnects_total", count, reason="end"), "an end")
+    report = await rig.assert_kept(session)
+    assert (report.sessions[0].events, report.sessions[0].markers) == (50, 0)
+    assert (await worker.session(session.session_id))["state"] not in ("ended", "gone")
+
+
+async def test_a_key_that_the_server_echoes_is_shown_and_stored_nowhere(rig: Rig) -> None:
+    """In payloads, ids, event names, garbage and error reports."""
+    session = rig.simulator.create_session("lsn-echo")
+    session.change(echo_key=True)
+    session.generate(20)
+    session.emit({"type": f"of {KEY}", "event_data": {}}, id=f"id-{KEY}")
+    session.emit(f"no json but {KEY}")
+    session.change(event_name=f"named-{KEY}")
+    session.emit({"type": "log.info", "event_data": {}})
+    session.change(event_name="message")
+    worker = await rig.worker(session, log__level="debug").start()
+    await rig.reaches(session, 22)
+    rig.simulator.refuse(Refusal(status=400, body=f'{{"detail": "bad request of {KEY}"}}'), requests=3)
+    rig.simulator.refuse(Refusal(status=200, content_type="application/json", body=f'"{KEY}"'), requests=1)
+    session.drop()
+    session.play(Profile.ACTIVITY, rate=100, limit=20)
+    await rig.reaches(session, 42)
+    await until(worker.counts("secrets_masked_total", 43), "all of them were masked")
+    pages = [(await worker.get(page))[1] for page in PAGES]
+    await worker.kill()
+    keys = keys_of(session)
+    stored = [await rig.client.xrange(keys.events), await rig.client.xrange(keys.dead_letter)]
+    stored += [await rig.client.hgetall(keys.state), await rig.client.lrange(keys.seen, 0, -1)]
+    for place in (*pages, worker.log.read_text(), *map(repr, stored)):
+        assert KEY not in place
+    assert len(stored[1]) == 1
+    report = await rig.verify(session, recorded=False)
+    assert report.ok, report
+
+
+async def test_a_silent_server_is_left_and_found_again(rig: Rig) -> None:
+    """The connection stays open without a byte: the idle time-out ends it."""
+    session = rig.simulator.create_session("lsn-silent")
+    worker = await rig.worker(session, source__idle_timeout_seconds=0.5).start()
+    session.generate(20)
+    await rig.reaches(session, 20)
+    session.silence()
+    session.generate(20)
+    await until(worker.counts("source_disconnects_total", 1, reason="idle_timeout"), "the idle time-out")
+    session.speak()
+    report = await rig.assert_kept(session)
+    assert report.sessions[0].events == 40
+
+
+async def test_a_taken_admin_port_is_one_clear_line(rig: Rig) -> None:
+    """A mistake that only a person can mend: exit code 2, no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        worker = await rig.worker("lsn-any", admin__port=taken.getsockname()[1]).start()
+        assert await worker.exit_code() == 2
+    assert "BRIDGE_ADMIN__PORT" in worker.log_tail()
+    assert "Traceback" not in worker.log_tail()
+
+
+def _state(worker: Worker, session: SimulatedSession, state: str) -> Condition:
+    async def stands() -> bool:
+        return (await worker.session(session.session_id))["state"] == state  # type: ignore[no-any-return]
+
+    return stands
