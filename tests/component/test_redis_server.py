@@ -151,7 +151,7 @@ async def test_the_server_dies_with_a_parent_that_is_killed() -> None:
 
 
 def test_a_forgotten_server_is_ended_at_exit() -> None:
-    """A program that never leaves the context still takes its server along."""
+    """A program that never leaves the context still takes its server along, also where there is no setpriv."""
     program = (
         "import asyncio\n"
         "from bridge.redis_server import RedisServer\n"
@@ -159,7 +159,10 @@ def test_a_forgotten_server_is_ended_at_exit() -> None:
         "asyncio.run(server.start())\n"
         "print(server.pid, flush=True)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    environment = {**os.environ, "PATH": os.devnull, OVERRIDE_VARIABLE: str(find_redis_server())}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
     assert not alive(int(done.stdout))
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from bridge import tail
 from bridge.redis_server import RedisServer
 from bridge.tail import Landed, TailError, follow, json_line, text_line
 
@@ -63,6 +64,18 @@ async def test_a_stream_that_does_not_exist_yet_is_followed_from_its_first_entry
         assert (await first).text("id") == "e1"
 
 
+async def test_what_lands_while_the_connection_breaks_is_not_lost(redis: Redis) -> None:
+    """Not even the first entry of a stream that did not exist when the following began."""
+    first = await started(follow(redis, [KEY]))
+    await until_blocked(redis)
+    async with redis.pipeline(transaction=True) as breaking:
+        breaking.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        breaking.xadd(KEY, {"id": "e1"})
+        await breaking.execute()
+    async with asyncio.timeout(20):
+        assert (await first).text("id") == "e1"
+
+
 async def test_from_start_all_streams_come_in_the_order_of_time(redis: Redis) -> None:
     """Entries of several streams are mixed by their ids, over several pages."""
     for number in range(1, 601):
@@ -71,8 +84,24 @@ async def test_from_start_all_streams_come_in_the_order_of_time(redis: Redis) ->
     assert await taken(landing, 600) == [f"e{number}" for number in range(1, 601)]
 
 
-async def test_nothing_is_lost_while_redis_is_away(private_redis: RedisServer) -> None:
-    """What lands right after a restart, before the reader is back, is shown too; the outage is told once."""
+async def refused_often(server: RedisServer, times: int) -> None:
+    """Stand where the server stood, hang up on whoever connects, and return after so many."""
+    enough, count = asyncio.Event(), 0
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        writer.close()
+        if count == times:
+            enough.set()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", server.port), asyncio.timeout(20):
+        await enough.wait()
+
+
+async def test_nothing_is_lost_while_redis_is_away(private_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lands after a restart, before the reader is back, is shown too; a long outage is told once."""
+    monkeypatch.setattr(tail, "RETRY_SECONDS", 0.01)
     told: list[bool] = []
     async with Redis.from_url(private_redis.url, retry=None) as reader:
         landing = follow(reader, [KEY], on_change=lambda error: told.append(error is None))
@@ -84,9 +113,7 @@ async def test_nothing_is_lost_while_redis_is_away(private_redis: RedisServer) -
             assert (await first).text("id") == "e1"
         following = await started(landing)
         await private_redis.kill()
-        async with asyncio.timeout(20):
-            while not told:
-                await asyncio.sleep(0.01)
+        await refused_often(private_redis, 5)
         await private_redis.start()
         async with Redis.from_url(private_redis.url) as writer:
             for number in (2, 3, 4):
