@@ -25,6 +25,20 @@ from tests.deploy.rules import HELM, load_rules, shortened
 
 SCHEMA_VARIABLE = "BRIDGE_GRAFANA_SCHEMA"
 FROM_PROMETHEUS = {"ALERTS"}
+MARKS = tuple(
+    f"lens_bridge_{name}_total"
+    for name in (
+        "gaps",
+        "rollbacks",
+        "replay_overruns",
+        "id_conflicts",
+        "dead_letters",
+        "fenced",
+        "secrets_masked",
+        "events_skipped",
+    )
+)
+"""What the bad night has to make move, or else the panels about it were asked for nothing."""
 each_dashboard = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 
 ANSWERED_WITHOUT_DATA: dict[str, str] = {}
@@ -125,7 +139,9 @@ async def test_every_query_is_answered_with_data_after_a_bad_night(own_rig: Rig,
                 if not await _answered(prometheus, question, night.began, ended):
                     unanswered.append(str(question))
         print(f"{asked - len(unanswered)} of {asked} queries answered with data")
+        unmoved = [name for name in MARKS if not await prometheus.value(f"sum(max_over_time({name}[5m])) > 0")]
     await night.end()
+    assert not unmoved, f"the night left no mark in {unmoved}\n{own_rig.logs()}"
     assert set(unanswered) == set(ANSWERED_WITHOUT_DATA), own_rig.logs()
 
 
