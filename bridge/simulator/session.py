@@ -80,7 +80,7 @@ class SimulatedSession:
         else:
             data = event.encode() if isinstance(event, str) else event
             identity = self._add(data, id, _type_of(data), None)
-        self._wake()
+        self._touch()
         return identity
 
     def emit_raw(self, raw: bytes, *, id: str | None = None, data: bytes | None = None) -> None:
@@ -91,14 +91,14 @@ class SimulatedSession:
         if data is not None and self.switches.record:
             self.history.note(id, as_read(data), _type_of(data), None)
         self.history.append(raw, id, self.switches.history_events)
-        self._wake()
+        self._touch()
 
     def poison(self, kind: Poison, *, size_bytes: int = 9 * 1024 * 1024) -> str | None:
         """Emit an event that a client must survive; ``size_bytes`` is for OVERSIZE. Returns its id."""
         self._poisoned += 1
         data, type_ = poison_data(kind, self._poisoned, size_bytes)
         identity = self._add(data, None, type_, kind.value)
-        self._wake()
+        self._touch()
         return identity
 
     def generate(self, events: int = 1, *, profile: Profile = Profile.SIZED, event_bytes: int = 250) -> None:
@@ -110,7 +110,7 @@ class SimulatedSession:
             n = self.generated
             type_, data = payload(profile, seed=self.seed, n=n, timestamp=now, event_bytes=event_bytes, api_key=key)
             self._add(data, None, type_, None)
-        self._wake()
+        self._touch()
 
     def play(self, profile: Profile, *, rate: float, limit: int | None = None, event_bytes: int = 250) -> None:
         """Generate ``rate`` events per second, until ``limit`` of them, `pause` or the end of the session."""
@@ -127,12 +127,13 @@ class SimulatedSession:
 
     def destroy(self) -> None:
         """End the session: readers get what is left and are closed as `destroy_closing` says."""
-        self.pause()
         self.set_status(LensStatus.DESTROYED)
 
     def set_status(self, status: LensStatus) -> None:
-        """Change the status; the stream goes on unless it is DESTROYED."""
+        """Change the status. DESTROYED ends the session; under any other the stream goes on."""
         self.status = status
+        if self.destroyed:
+            self.pause()
         self._touch()
 
     @property
@@ -272,22 +273,19 @@ class SimulatedSession:
 
     def _add(self, data: bytes, given_id: str | None, type_: str | None, poison: str | None) -> str | None:
         switches = self.switches
-        data = normalized(repr(data).encode() if switches.python_repr else data)
+        if switches.python_repr:
+            data, type_, poison = repr(data).encode(), None, poison or Poison.PYTHON_REPR
+        data = normalized(data)
         identity = given_id
         if identity is None and switches.ids:
             identity = event_id(switches.id_style, self.session_id, self.history.end + 1)
         if switches.record:
-            self.history.note(
-                identity, as_read(data), type_, poison or ("python_repr" if switches.python_repr else None)
-            )
+            self.history.note(identity, as_read(data), type_, poison)
         self.history.append(frame(data, identity, switches), identity, switches.history_events)
         return identity
 
     def _touch(self) -> None:
         self.updated_at = time.time()
-        self._wake()
-
-    def _wake(self) -> None:
         for reader in self.readers:
             reader.wake()
         self.notify()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -99,10 +98,6 @@ class Reading:
         """The rest of a body that has a length."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             return await self.stream.readexactly(int(self.headers.get("content-length", "0")))
-
-    def unzipped(self) -> bytes:
-        """All chunks so far, decompressed."""
-        return zlib.decompressobj(wbits=31).decompress(b"".join(self.chunks))
 
 
 @asynccontextmanager

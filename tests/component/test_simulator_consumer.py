@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import zlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -227,9 +228,17 @@ async def test_gzip_when_the_rule_says_so(simulator: Simulator, rule: str, asked
     session.emit(b'{"type": "x"}')
     async with reading(simulator, "lsn-1", headers=b"Accept-Encoding: " + asked + b"\r\n") as stream:
         chunk = await stream.chunk()
+        session.destroy()
+        session.change(destroy_closing="clean")
+        await stream.blocks()
+    assert stream.ended == "clean"
     plain = b'id: 1\ndata: {"type": "x"}\n\n'
     assert (stream.headers.get("content-encoding") == "gzip") is zipped
-    assert (stream.unzipped() if zipped else chunk) == plain
+    assert (zlib.decompressobj(wbits=31).decompress(chunk or b"") if zipped else chunk) == plain
+    if zipped:
+        whole = zlib.decompressobj(wbits=31)
+        assert whole.decompress(b"".join(stream.chunks)) == plain
+        assert whole.eof
 
 
 async def test_two_readers_each_get_all(simulator: Simulator) -> None:

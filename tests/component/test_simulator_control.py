@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bridge.simulator import Endpoint, ServeOptions, SessionOptions, Simulator, Switches, serve
+from bridge.simulator import Endpoint, Profile, ServeOptions, SessionOptions, Simulator, Switches, serve
 from tests.component.simulator_reader import reading
 
 
@@ -130,6 +130,22 @@ async def test_a_profile_speaks_at_its_rate_up_to_its_limit(simulator: Simulator
     assert bodies[24]["type"] == "log.info"
 
 
+async def test_a_destroyed_session_says_no_more(simulator: Simulator) -> None:
+    """Destroying over control ends the profile too: the stream ends, and so does the count."""
+    async with calling(simulator.control_url) as control:
+        await control("POST", "/sessions", {"session_id": "lsn-1", "profile": "sized", "rate": 1000})
+        async with reading(simulator, "lsn-1") as stream:
+            await stream.events(3)
+            _, session = await control("DELETE", "/sessions/lsn-1")
+            events = await stream.blocks()
+        await simulator.create_session("other", profile=Profile.SIZED, rate=1000, limit=20).wait_for(
+            lambda: simulator.sessions["other"].generated == 20
+        )
+        _, later = await control("GET", "/sessions/lsn-1")
+    assert events[-1].type == "sse.stream.end"
+    assert (session["status"], later["generated"]) == ("DESTROYED", session["generated"])
+
+
 async def test_faults_over_http(simulator: Simulator) -> None:
     """Refusals, drops, silence, poison and lost history, each by its name."""
     session = simulator.create_session("lsn-1")
@@ -223,6 +239,8 @@ async def test_the_other_endpoints_answer_as_the_real_ones(simulator: Simulator)
         await simulator.sessions[identity].wait_for(lambda: simulator.sessions[identity].generated > 0)
         order = {"session_id": identity, "event": {"type": "session.status"}}
         assert (await lens("POST", "/events/process", order, key="other-key"))[1]["api_key"] == "other-key"
+        simulator.create_session("lsn-another").destroy()
+        simulator.create_session("lsn-another")
         _, rows = await lens("GET", f"/metadata?session_id={identity}&shard_index=-1", key="other-key")
         assert [(row["session_id"], row["num_outputs"]) for row in rows] == [(identity, 1)]
         assert "api_key" not in rows[0]
@@ -230,8 +248,11 @@ async def test_the_other_endpoints_answer_as_the_real_ones(simulator: Simulator)
         assert (await lens("GET", f"/metadata?session_id={identity}", key="other-key")) == (200, [])
         simulator.change(metadata_lists_destroyed=True, status_spelling="bare")
         _, rows = await lens("GET", "/metadata", key="other-key")
-        assert rows[0]["session_status"] == "DESTROYED"
-        assert (await lens("GET", "/info", key="other-key"))[1]["num_active_sessions"] == 0
+        assert {row["session_id"]: row["session_status"] for row in rows} == {
+            identity: "DESTROYED",
+            "lsn-another": "RUNNING",
+        }
+        assert (await lens("GET", "/info", key="other-key"))[1]["num_active_sessions"] == 1
         assert (await lens("POST", "/destroy", {"session_id": identity}, key="other-key"))[0] == 404
         assert (await lens("POST", "/create", {}, key="other-key"))[0] == 400
     assert simulator.requests(Endpoint.DESTROY) == 2
