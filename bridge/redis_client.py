@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from bridge.errors import ConfigurationError
+from bridge.errors import BridgeError, ConfigurationError
 from bridge.settings import RedisSettings
 
-__all__ = ["open_client"]
+__all__ = ["check_contact", "open_client"]
 
 
 def open_client(settings: RedisSettings) -> Redis:
-    """A client that answers in bytes; nothing is sent yet. Raises ConfigurationError for a wrong URL or file."""
+    """A client that answers in bytes; nothing is sent yet. Raises ConfigurationError for an unreadable password file."""
     options: dict[str, Any] = {
         "socket_timeout": settings.timeout_seconds,
         "socket_connect_timeout": settings.connect_timeout_seconds,
@@ -27,10 +28,15 @@ def open_client(settings: RedisSettings) -> Redis:
         options["password"] = password
     if settings.ca_file and url.startswith("rediss://"):
         options["ssl_ca_certs"] = str(settings.ca_file)
+    return Redis.from_url(url, **options)
+
+
+async def check_contact(client: Redis) -> None:
+    """Raises BridgeError where Redis does not answer: one that was never there is a mistake, not an outage."""
     try:
-        return Redis.from_url(url, **options)
-    except ValueError as error:
-        raise ConfigurationError(f"redis.url (BRIDGE_REDIS__URL): {error}") from error
+        await client.ping()
+    except (RedisError, OSError) as error:
+        raise BridgeError(f"cannot read Redis: {error or type(error).__name__}") from error
 
 
 def _password(settings: RedisSettings) -> str | None:

@@ -1,0 +1,48 @@
+"""The client of the reading commands: its password, and what a person is told when there is no Redis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from bridge.errors import BridgeError, ConfigurationError
+from bridge.redis_client import check_contact, open_client
+from bridge.redis_server import RedisServer
+from bridge.settings import RedisSettings
+
+
+async def test_the_password_may_stand_in_a_file(tmp_path: Path) -> None:
+    """A trailing line end, as editors write it, does not belong to the password."""
+    file = tmp_path / "password"
+    file.write_text("right\n")
+    async with (
+        RedisServer(arguments=["--requirepass", "right"]) as server,
+        open_client(RedisSettings(url=SecretStr(server.url), password_file=file)) as client,
+    ):
+        await check_contact(client)
+        assert await client.get("key") is None
+
+
+async def test_a_wrong_password_is_told_and_not_shown() -> None:
+    """The error says what Redis said."""
+    async with RedisServer(arguments=["--requirepass", "right"]) as server:
+        settings = RedisSettings(url=SecretStr(server.url), password=SecretStr("my-wrong-one"))
+        async with open_client(settings) as client:
+            with pytest.raises(BridgeError, match="cannot read Redis") as caught:
+                await check_contact(client)
+    assert "my-wrong-one" not in str(caught.value)
+
+
+async def test_no_redis_is_one_clear_error() -> None:
+    """It says where it was looked for."""
+    async with open_client(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as client:
+        with pytest.raises(BridgeError, match=r"127\.0\.0\.1:1"):
+            await check_contact(client)
+
+
+def test_a_missing_password_file_names_its_setting(tmp_path: Path) -> None:
+    """With the path, so that it can be mended."""
+    with pytest.raises(ConfigurationError, match=r"redis\.password_file.*/none"):
+        open_client(RedisSettings(password_file=tmp_path / "none"))
