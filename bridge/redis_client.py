@@ -14,7 +14,7 @@ __all__ = ["check_contact", "open_client"]
 
 
 def open_client(settings: RedisSettings) -> Redis:
-    """A client that answers in bytes; nothing is sent yet. Raises ConfigurationError for an unreadable password file."""
+    """A client that answers in bytes; nothing is sent yet. Raises ConfigurationError for a bad password file."""
     options: dict[str, Any] = {
         "socket_timeout": settings.timeout_seconds,
         "socket_connect_timeout": settings.connect_timeout_seconds,
