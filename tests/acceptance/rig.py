@@ -67,13 +67,13 @@ class Rig:
 
     async def entries(self, session: SimulatedSession) -> list[dict[str, str]]:
         """All entries of the stream, without their Redis ids."""
-        page: Any = await self.client.xrange(keys_of(session).events)
+        page = await self.raw_entries(keys_of(session).events)
         return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in page]
 
-    async def dead_letters(self, session: SimulatedSession) -> list[dict[bytes, bytes]]:
-        """All dead letters, raw: they hold what is no text."""
-        page: Any = await self.client.xrange(keys_of(session).dead_letter)
-        return [fields for _, fields in page]
+    async def raw_entries(self, key: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """All entries of a stream as Redis gives them."""
+        page: Any = await self.client.xrange(key)
+        return list(page)
 
     async def reaches(self, session: SimulatedSession, seq: int, timeout: float = 30.0) -> None:
         """Until so many entries are committed."""
@@ -107,8 +107,8 @@ class Rig:
         return "\n".join(f"--- {one.log.name}\n{one.log_tail(15)}" for one in self.workers if one.log.exists())
 
     async def _state(self, session: SimulatedSession, field: str) -> bytes | None:
-        value: bytes | None = await self.client.hget(keys_of(session).state, field)  # type: ignore[misc]
-        return value
+        value: Any = await self.client.hget(keys_of(session).state, field)
+        return None if value is None else bytes(value)
 
 
 def _named(session: SimulatedSession) -> Session:

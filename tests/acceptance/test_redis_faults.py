@@ -6,6 +6,9 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -133,8 +136,9 @@ async def test_connections_killed_and_scripts_flushed_again_and_again_cost_nothi
     session.play(Profile.SIZED, rate=500)
     worker = await rig.worker(session, commit__max_events=5).start()
     await rig.reaches(session, 1)
+    client: Any = rig.client
     for _ in range(40):
-        await rig.client.execute_command(*fault.split())
+        await client.execute_command(*fault.split())
         await rig.reaches(session, await rig.seq(session) + 1)
     assert (await worker.get("/livez"))[0] == 200
     session.pause()
@@ -154,7 +158,7 @@ async def test_a_commit_whose_reply_was_lost_is_found_landed_and_not_written_twi
         await rig.reaches(session, 50)
         for count in range(1, LOST_REPLIES + 1):
             proxy.swallow_answer_to(COMMIT.sha.encode())
-            await until(lambda count=count: proxy.swallowed >= count, "an answer is lost")
+            await until(partial(_lost, proxy, count), "an answer is lost")
             await rig.reaches(session, await rig.seq(session) + 20)
         session.pause()
         report = await rig.assert_kept(session)
@@ -202,6 +206,10 @@ async def test_a_worker_started_before_redis_waits_for_it(own_rig: Rig, fault_ra
     await own_rig.assert_kept(session)
 
 
+def _lost(proxy: Proxy, answers: int) -> bool:
+    return proxy.swallowed >= answers
+
+
 async def _restart_from_older_snapshot(rig: Rig, session: SimulatedSession, *, quiet: bool = False) -> set[str]:
     """SAVE, more events, SIGKILL, start. Returns the numbers and ids that a consumer had read by then."""
     await rig.reaches(session, 300)
@@ -221,5 +229,5 @@ async def _numbers(rig: Rig, session: SimulatedSession) -> set[str]:
     return {f"{entry['seq']} {entry['id']}" for entry in await rig.entries(session)}
 
 
-async def _not(truth: object) -> bool:
-    return not await truth  # type: ignore[misc]
+async def _not(truth: Awaitable[bool]) -> bool:
+    return not await truth

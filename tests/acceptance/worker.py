@@ -19,7 +19,7 @@ from typing import Any, Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["Condition", "Worker", "until"]
+__all__ = ["Condition", "Worker", "python_environment", "until"]
 
 Condition = Callable[[], bool | Awaitable[bool]]
 
@@ -59,6 +59,12 @@ async def until(condition: Condition, what: str, *, timeout: float = 30.0, every
         await asyncio.sleep(every)
 
 
+def python_environment() -> dict[str, str]:
+    """What a command of this project is started with: the caller's environment without any setting of ours."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
+    return {**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONPYCACHEPREFIX": BYTECODE.name}
+
+
 class Worker:
     """``python -m bridge run``. ``settings`` has dotted paths; None takes the default of `FAST` away."""
 
@@ -67,9 +73,7 @@ class Worker:
         self._arguments = tuple(arguments)
         merged = {path: value for path, value in {**FAST, **settings}.items() if value is not None}
         own = {f"BRIDGE_{path.replace('.', '__').upper()}": _text(value) for path, value in merged.items()}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
-        python = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONPYCACHEPREFIX": BYTECODE.name}
-        self._environment = {**inherited, **own, **python}
+        self._environment = {**python_environment(), **own}
         self._process: Process | None = None
         self._port: int | None = None
         self._begin = 0  # of this start's lines in the log
