@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import promql_parser
-
+from tests.deploy.needs import need_module
 from tests.deploy.rules import HELM
 
-__all__ = ["DASHBOARDS", "Question", "filled", "load", "metrics_of", "panels", "questions"]
+__all__ = ["DASHBOARDS", "Question", "filled", "load", "metrics_of", "panels", "parsed", "questions"]
 
 DASHBOARDS = sorted((HELM / "dashboards").glob("*.json"))
 
@@ -66,25 +65,30 @@ def filled(expr: str, *, window: str = "5s", whole: str = "1m", job: str = ".*",
     return expr
 
 
+def parsed(expr: str) -> Any:
+    """The syntax tree of an expression. Raises ValueError where it is no PromQL."""
+    return need_module("promql_parser", "promql-parser").parse(expr)
+
+
 def metrics_of(expr: str) -> set[str]:
     """The metrics that an expression reads. Raises ValueError where it is no PromQL."""
-    return set(_names(promql_parser.parse(expr)))
+    return set(_names(parsed(expr)))
 
 
 def _names(node: Any) -> Iterator[str]:
-    match node:
-        case promql_parser.VectorSelector():
+    match type(node).__name__:
+        case "VectorSelector":
             if node.name:
                 yield node.name
-        case promql_parser.MatrixSelector():
+        case "MatrixSelector":
             yield from _names(node.vector_selector)
-        case promql_parser.BinaryExpr():
+        case "BinaryExpr":
             yield from _names(node.lhs)
             yield from _names(node.rhs)
-        case promql_parser.Call():
+        case "Call":
             for argument in node.args:
                 yield from _names(argument)
-        case promql_parser.NumberLiteral() | promql_parser.StringLiteral():
+        case "NumberLiteral" | "StringLiteral":
             return
         case _:  # aggregations, parentheses, signs and subqueries all have one inner expression
             yield from _names(node.expr)

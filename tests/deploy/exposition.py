@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.metrics import Metrics
@@ -11,6 +13,7 @@ __all__ = ["labels_of", "series_names"]
 _FROM_PROMETHEUS = {"instance", "job", "namespace", "le"}
 
 
+@cache
 def _page() -> str:
     metrics = Metrics(["camera-1"])
     metrics.session("camera-1").consumer_groups({"detector": (1, 1)})

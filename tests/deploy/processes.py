@@ -1,10 +1,9 @@
-"""Servers of others that a test starts: found or skipped, waited for, ended by their process id."""
+"""Servers of others that a test starts, waits for, and ends by their process id."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import socket
 from asyncio.subprocess import Process
@@ -14,24 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-import pytest
 
 from tests.acceptance.worker import until
 
-__all__ = ["ServerProcess", "free_port", "get_json", "post_json", "program"]
+__all__ = ["ServerProcess", "free_port", "get_json"]
 
-CI_VARIABLE = "BRIDGE_CI"
 _STOP_SECONDS = 10.0
-
-
-def program(name: str, package: str) -> str:
-    """The program's path. Where it is missing the test is skipped; with BRIDGE_CI=1 it fails."""
-    if found := shutil.which(name):
-        return found
-    reason = f"{name} is not on the PATH: apt-get install {package}"
-    if os.environ.get(CI_VARIABLE):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def free_port() -> int:
@@ -94,12 +81,4 @@ async def get_json(url: str, **parameters: str) -> Any:
     async with aiohttp.ClientSession() as http, http.get(url, params=parameters) as response:
         body = await response.text()
         assert response.status == 200, f"{url} {parameters}: {response.status} {body}"
-        return await response.json()
-
-
-async def post_json(url: str, order: Any, method: str = "POST") -> Any:
-    """The JSON answer to a JSON order, which must be a 200."""
-    async with aiohttp.ClientSession() as http, http.request(method, url, json=order) as response:
-        body = await response.text()
-        assert response.status == 200, f"{url}: {response.status} {body}"
         return await response.json()

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.processes import ServerProcess, free_port, get_json, program
+from tests.deploy.needs import need_program
+from tests.deploy.processes import ServerProcess, free_port, get_json
 
 __all__ = ["JOB", "Alertmanager", "Prometheus"]
 
@@ -25,7 +26,7 @@ class Prometheus(ServerProcess):
         rules: Mapping[str, Any] | None = None,
         alertmanager: str | None = None,
     ) -> None:
-        executable = program("prometheus", "prometheus")
+        executable = need_program("prometheus")
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "rules.yaml").write_text(yaml.safe_dump(rules or {"groups": []}))
         config: dict[str, Any] = {
@@ -77,7 +78,7 @@ class Alertmanager(ServerProcess):
     """Sends every alert at once to a webhook."""
 
     def __init__(self, directory: Path, webhook: str) -> None:
-        executable = program("prometheus-alertmanager", "prometheus-alertmanager")
+        executable = need_program("prometheus-alertmanager")
         directory.mkdir(parents=True, exist_ok=True)
         config = {
             "route": {"receiver": "webhook", "group_by": ["..."], "group_wait": "0s", "group_interval": "1s"},

@@ -12,13 +12,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from tests.acceptance.rig import Rig
 from tests.acceptance.worker import until
 from tests.deploy.dashboards import DASHBOARDS, Question, filled, load, metrics_of, panels, questions
 from tests.deploy.exposition import series_names
+from tests.deploy.needs import need_module
 from tests.deploy.night import Night
 from tests.deploy.prometheus import Prometheus
 from tests.deploy.rules import HELM, load_rules, shortened
@@ -106,6 +106,7 @@ def test_every_metric_of_a_worker_is_shown_somewhere() -> None:
 def test_dashboard_keeps_to_grafanas_own_schema(path: Path) -> None:
     """No unknown key and no wrong type."""
     schema = _any_means_any(json.loads(Path(os.environ[SCHEMA_VARIABLE]).read_text()))
+    jsonschema = need_module("jsonschema", "jsonschema")
     errors = list(jsonschema.Draft7Validator(schema).iter_errors(load(path)))
     assert not errors, "\n".join(f"{error.json_path}: {error.message:.300}" for error in errors)
 

@@ -36,7 +36,7 @@ def _now() -> list[Json]:
         ),
         stat(
             "Durability degraded",
-            "Good: 0. 1: Redis confirms less than redis.durability asks for.",
+            "Good: 0. 1: Redis confirms less than was asked for.",
             query(f"max(lens_bridge_durability_degraded{{{WORKERS}}})"),
             thresholds=ZERO_IS_GOOD,
         ),
