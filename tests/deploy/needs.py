@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import sys
 from types import ModuleType
 
 import pytest
 
-__all__ = ["need_module", "need_programs", "need_root"]
+__all__ = ["need_module", "need_program", "need_root"]
 
 CI_VARIABLE = "BRIDGE_CI"
 
@@ -23,10 +24,13 @@ def need_module(name: str, package: str) -> ModuleType:
         raise
 
 
-def need_programs(*names: str) -> None:
-    """Each program is on the PATH, or the test is skipped with the names of those that are not."""
-    if missing := [name for name in names if shutil.which(name) is None]:
-        _without(f"needs {', '.join(missing)}")
+def need_program(name: str) -> str:
+    """The path of a program on the PATH or beside this Python; the test is skipped where there is none."""
+    found = shutil.which(name) or shutil.which(name, path=os.path.dirname(sys.executable))
+    if found is None:
+        _without(f"needs {name}")
+    assert found
+    return found
 
 
 def need_root() -> None:

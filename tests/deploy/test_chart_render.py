@@ -55,9 +55,9 @@ def test_every_example_passes_lint(example: Path) -> None:
 
 @example
 def test_every_example_is_valid_from_the_oldest_to_the_newest_kubernetes(example: Path) -> None:
-    """Each object has only fields that the API knows, of the right types, in every supported version."""
+    """Each object has only fields that the API knows, of the right types: oldest, middle, newest version."""
     validator = need_module("kubernetes_validate.utils", "kubernetes-validate")
-    versions = [one for one in validator.all_versions() if minor(one) >= minor(OLDEST)]
+    versions = [one for one in sorted(set(validator.all_versions()), key=minor) if minor(one) >= minor(OLDEST)]
     assert len(versions) >= 3
     manifests = [one for one in render(values_of(example)).manifests if one["kind"] not in CUSTOM]
     for version in (versions[0], versions[len(versions) // 2], versions[-1]):
