@@ -54,9 +54,11 @@ bench: $(BENCH)/installed ## speed and memory beside the peers, on this machine
 
 check: lint test ## lint and test
 
-schema: $(VENV)/installed ## write config/schema.json anew from the settings
+schema: $(VENV)/installed ## write config/schema.json and config/bridge.yaml anew from the settings
 	@$(VENV)/bin/lens-bridge config schema > config/schema.json.new
 	@mv config/schema.json.new config/schema.json
+	@$(VENV)/bin/lens-bridge config defaults > config/bridge.yaml.new
+	@mv config/bridge.yaml.new config/bridge.yaml
 
 lock: $(VENV)/lock/bin/uv ## write the hashed locks anew; ARGS=--upgrade for newer versions
 	@mkdir -p $(LOCKS)

@@ -137,9 +137,9 @@ class CommitSettings(_Section):
     """Largest batch. Redis runs a batch as one script and serves nobody else meanwhile: 1,000 take about 5 ms."""
     max_bytes: int = Field(default=MIB, ge=KIB, le=64 * MIB)
     """Largest batch in bytes; one larger event goes alone."""
-    buffer_events: int = Field(default=10_000, ge=1)
+    buffer_events: int = Field(default=4_000, ge=1)
     """Events kept while Redis is away or slow. Beyond it reading stops and TCP pushes back."""
-    buffer_bytes: int = Field(default=8 * MIB, ge=KIB)
+    buffer_bytes: int = Field(default=2 * MIB, ge=KIB)
     """The same in bytes; one larger event is let in when the buffer is empty."""
 
 

@@ -18,7 +18,7 @@ from bridge.settings_values import masked_redis_url
 __all__ = ["SETTINGS", "masked", "render_yaml", "schema", "variable"]
 
 _HEADER = """\
-Every setting of Lens Bridge, with its default and the reason for it. Made by `make config`; loads to the defaults.
+Every setting of Lens Bridge, with its default and the reason for it. Made by `make schema`; loads to the defaults.
 Stronger than this file, in this order: command-line flag, environment variable, file in BRIDGE_SECRETS_DIR.
 The variable of a setting is BRIDGE_SECTION__SETTING, e.g. BRIDGE_SOURCE__IDLE_TIMEOUT_SECONDS."""
 
