@@ -19,6 +19,11 @@ _FRAGMENTS = [
     *(b"\0", b"\xff", b"\xe2\x82", "é\u2028\u0085".encode(), b"\xef\xbb\xbf", b"12", b"9" * 30, _USUAL, b"a" * 250),
 ]  # fmt: skip
 _LONG = [b"b" * 1500, b"\xc3" * 1500, b"data: \n" * 300, b": c\n" * 700, b"retry: 7\n" * 500, b"data: " + b"d" * 4090]
+_LONG += [
+    b"\n\ndata: " + b"data: e" * 700 + b"\n\n",
+    b"\n: " + b"data: f" * 700 + b"\n",
+    b"\nid: 1\n" + b"data: g" * 700,
+]
 
 
 def _bodies(fragments: list[bytes]) -> st.SearchStrategy[bytes]:
