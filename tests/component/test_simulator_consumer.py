@@ -134,6 +134,7 @@ async def test_data_as_python_repr_and_without_event_name(simulator: Simulator) 
     session.emit({"type": "x"})
     async with reading(simulator, "lsn-1") as stream:
         assert await stream.chunk() == b'id: 1\ndata: b\'{"type": "x"}\'\n\n'
+    assert (session.record[0].type, session.record[0].poison) == (None, "python_repr")
 
 
 async def test_heartbeats_come_when_idle_and_count_up(simulator: Simulator) -> None:

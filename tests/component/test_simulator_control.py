@@ -161,16 +161,21 @@ async def test_faults_over_http(simulator: Simulator) -> None:
             assert await stream.blocks() == []
         _, answer = await control("POST", "/sessions/lsn-1/faults", {"fault": "random_drops", "mean_events": 9})
         assert isinstance(answer["sessions"]["lsn-1"]["seed"], int)
-        await control("POST", "/sessions/lsn-1/faults", {"fault": "drop", "after_events": 3, "repeat": True})
-        _, state = await control("GET", "/sessions/lsn-1")
-        assert state["drop_in_events"] == 3
+        order = {"fault": "drop", "closing": "cut", "after_events": 3, "repeat": True}
+        await control("POST", "/sessions/lsn-1/faults", order)
+        session.generate(6)
+        for _ in range(2):
+            async with reading(simulator, "lsn-1") as stream:
+                assert [one.id for one in await stream.events()] == ["1", "2", "3"]
+        assert (await control("GET", "/sessions/lsn-1"))[1]["drop_in_events"] == 3
         await control("POST", "/sessions/lsn-1/faults", {"fault": "silence"})
         assert (await control("GET", "/sessions/lsn-1"))[1]["silent"]
         await control("DELETE", "/faults")
         _, state = await control("GET", "/sessions/lsn-1")
         assert (state["silent"], state["drop_in_events"]) == (False, None)
         await control("POST", "/sessions/lsn-1/faults", {"fault": "poison", "size_bytes": 1000})
-        assert len({entry.poison for entry in session.record}) == len(session.record) > 5
+        poisons = [entry.poison for entry in session.record[6:]]
+        assert len(set(poisons)) == len(poisons) > 5
         await control("POST", "/sessions/lsn-1/faults", {"fault": "forget"})
         assert session.history.oldest == session.history.end
 
