@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from bridge.cli_demo import add_demo_commands
-from bridge.cli_options import ExitCode, add_settings, command, settings_of
+from bridge.cli_options import ExitCode, Parser, add_settings, command, settings_of
 from bridge.cli_streams import add_stream_commands
 from bridge.errors import BridgeError, ConfigurationError
 
@@ -118,9 +118,7 @@ def _config_defaults(options: argparse.Namespace) -> ExitCode:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lens-bridge", description=_OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="lens-bridge", description=_OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"lens-bridge {version('lens-bridge')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 

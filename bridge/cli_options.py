@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-__all__ = ["ExitCode", "add_settings", "command", "settings_of"]
+__all__ = ["ExitCode", "Parser", "add_settings", "command", "settings_of"]
 
 
 class ExitCode(IntEnum):
@@ -19,6 +19,14 @@ class ExitCode(IntEnum):
     BAD_CONFIGURATION = 2
     FAULT_FOUND = 3
     INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2, without the usage: it would push the message off the screen of who mistyped."""
+        self.exit(ExitCode.BAD_CONFIGURATION, f"lens-bridge: {message}; see {self.prog} --help\n")
 
 
 Command = Callable[[argparse.Namespace], ExitCode]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
+import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridge.cli_options import ExitCode, add_settings, command, settings_of
 from bridge.errors import BridgeError, ConfigurationError
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from bridge.verify_report import Report
 
 __all__ = ["add_stream_commands"]
+
+T = TypeVar("T")
 
 _VERIFY = """\
 It reads each stream from its first entry to its last, and the committed place beside it. It looks for ids that stand
@@ -76,12 +81,22 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _reading(command: Coroutine[Any, Any, T]) -> T:
+    """Run a command that only reads. Ctrl-C ends it at once, since there is nothing to put in order.
+
+    asyncio would make a cancellation of it, which Python 3.11 may lose in ``asyncio.wait_for``, as redis-py uses it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else someone wants it ignored
+        signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
+    return asyncio.run(command)
+
+
 def _verify(options: argparse.Namespace) -> ExitCode:
     from bridge.verify_report import as_json, render_text
 
     settings = settings_of(options)
     targets = _targets(options, settings)
-    report = asyncio.run(_report(options, settings, targets))
+    report = _reading(_report(options, settings, targets))
     print(json.dumps(as_json(report), indent=2) if options.json else render_text(report))
     if not report.ok:
         return ExitCode.FAULT_FOUND
@@ -113,7 +128,7 @@ def _targets(options: argparse.Namespace, settings: Any) -> list[StreamTarget]:
 
 
 def _tail(options: argparse.Namespace) -> ExitCode:
-    asyncio.run(_follow(options, settings_of(options)))
+    _reading(_follow(options, settings_of(options)))
     return ExitCode.DONE
 
 

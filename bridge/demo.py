@@ -59,10 +59,15 @@ class DemoOptions:
 
 
 def run_demo(options: DemoOptions) -> bool:
-    """Run it; True where everything was delivered exactly once. Raises BridgeError where it cannot run."""
+    """Run it; True where everything was delivered exactly once.
+
+    Raises BridgeError where it cannot run, KeyboardInterrupt when it is stopped by SIGINT or SIGTERM.
+    """
     log.configure("error", "auto", Secrets())
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # which asyncio unwinds from
-    return asyncio.run(_demo(options))
+    try:
+        return asyncio.run(_demo(options))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,8 @@ async def _staged(options: DemoOptions) -> AsyncIterator[_Stage]:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(RedisServer())
         process_group = stack.enter_context(guard(server))
-        client = await stack.enter_async_context(Redis.from_url(server.url))
+        # With a time-out redis-py sends through asyncio.wait_for, in which Python 3.11 may lose a cancellation.
+        client = await stack.enter_async_context(Redis.from_url(server.url, socket_timeout=None))
         simulator = await stack.enter_async_context(Simulator(api_key=API_KEY, control_port=0))
         settings = _settings(options, server, simulator)
         workers = [DemoWorker(f"worker-{number}", settings, story, process_group) for number in (1, 2)]
@@ -125,8 +131,10 @@ def _settings(options: DemoOptions, server: RedisServer, simulator: Simulator) -
 
 
 async def _demo(options: DemoOptions) -> bool:
-    output = sys.stderr if options.as_json else sys.stdout
-    display = display_for(output)
+    display = display_for(sys.stderr if options.as_json else sys.stdout)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with _staged(options) as stage:
         async with stage.watch.showing(display):
             judgement = await _perform(stage, options)
@@ -144,6 +152,7 @@ async def _demo(options: DemoOptions) -> bool:
 async def _perform(stage: _Stage, options: DemoOptions) -> Judgement:
     """The play itself: events flow, workers fall, the dust settles, and everything is compared."""
     story = stage.story
+    story.tell("a Redis, a simulated lens API and two workers start on this machine")
     await story.until(lambda: all(story.owned_by(one.name) for one in stage.workers), "both workers have a session")
     story.begin()
     story.tell("events begin to flow")

@@ -80,7 +80,7 @@ class Story:
     def resumed(self, worker: str) -> None:
         """SIGCONT."""
         self._down.pop(worker, None)
-        self.tell(f"{worker} wakes up (SIGCONT) as a zombie: it holds unread events and knows of nothing", Tone.WARN)
+        self.tell(f"{worker} wakes up (SIGCONT): a zombie with unread events", Tone.WARN)
 
     def restarted(self, worker: str) -> None:
         """A new process under the old name."""
@@ -105,14 +105,14 @@ class Story:
         self.fenced += 1
         owner = self.owners.get(session)
         whose = f"{owner} owns it now" if owner and owner != worker else "its lease is over"
-        self.tell(f"{worker} fenced: may not write {session}, {whose}", Tone.GOOD)
+        self.tell(f"{worker} fenced: Redis refuses its writes for {session}, {whose}", Tone.GOOD)
 
     def fail(self, reason: str) -> None:
         """End the demo with an error."""
         self._failure = self._failure or reason
         self._wake()
 
-    async def until(self, condition: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
         """Return when the condition holds; it is looked at after each change. Raises DemoError."""
         if not await self._waited(condition, timeout):
             raise DemoError(f"the demo got stuck: {what}: not within {timeout:g} s; is this machine very busy?")

