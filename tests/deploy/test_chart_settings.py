@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from redis.asyncio import Redis
 
 from bridge.configuration import load
+from bridge.metrics import Metrics
+from bridge.redis_server import RedisServer
 from bridge.settings import Settings
 from bridge.settings_reference import SETTINGS
 from tests.deploy.chart import EXAMPLES, Release, render, with_values
 from tests.deploy.chart_schema import OWNED
 from tests.deploy.chart_values import CHART
+from tests.deploy.needs import need_module
 
 
 def loaded(release: Release, directory: Path) -> Settings:
@@ -197,3 +202,37 @@ def test_readme_tells_the_commands_that_the_tests_run() -> None:
     text = (CHART / "README.md").read_text()
     assert "--set apiKey.existingSecret=lens-bridge" in text
     assert "--set 'sessions={camera-1=lsn-250313c2177253cbaa7a73542edd90}'" in text
+
+
+async def test_a_redis_server_takes_the_arguments_of_the_trial(tmp_path: Path) -> None:
+    """It starts with them, keeps every write on disk, and refuses writes rather than drop streams when it is full."""
+    (container,) = render(with_values(redis__trial__enabled=True)).one("StatefulSet")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert container["command"] == ["redis-server"]
+    arguments = [str(tmp_path) if one == "/data" else one for one in container["args"]]
+    async with RedisServer(arguments=arguments) as server, Redis.from_url(server.url) as client:
+        await client.xadd("key", {"field": "value"})
+        assert (await client.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
+        assert (await client.config_get("appendfsync"))["appendfsync"] == "always"
+    assert list(tmp_path.glob("appendonlydir/*.incr.aof"))  # noqa: ASYNC240  nothing else runs here
+
+
+def test_keda_asks_for_metrics_that_the_worker_has() -> None:
+    """The query parses, and each name in it is on the worker's page."""
+    promql = need_module("promql_parser", "promql-parser")
+    values = with_values(
+        keda__enabled=True, keda__prometheusAddress="http://p", metrics__podMonitor__enabled=True, sessions=["a=lsn-1"]
+    )
+    release = render(values, namespace="streams")
+    (query,) = (
+        one["metadata"]["query"] for one in release.one("ScaledObject")["spec"]["triggers"] if one["type"] != "cpu"
+    )
+    promql.parse(query)
+    page = Metrics(["a"]).render()[0].decode()
+    names = set(re.findall(r"lens_bridge_\w+", query))
+    assert len(names) == 2
+    for name in names:
+        assert re.search(rf'^{name}{{.*stream="a"', page, re.MULTILINE)
+    monitor = release.one("PodMonitor")["metadata"]
+    assert set(re.findall(r'job="([^"]*)"', query)) == {f"{monitor['namespace']}/{monitor['name']}"}
