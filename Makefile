@@ -31,7 +31,7 @@ define install
 @touch $@
 endef
 
-.PHONY: help demo test lint bench check schema lock clean
+.PHONY: help demo test lint bench check schema picture lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -59,6 +59,9 @@ schema: $(VENV)/installed ## write config/schema.json and config/bridge.yaml ane
 	@mv config/schema.json.new config/schema.json
 	@$(VENV)/bin/lens-bridge config defaults > config/bridge.yaml.new
 	@mv config/bridge.yaml.new config/bridge.yaml
+
+picture: $(VENV)/installed ## draw the demo's last screen anew into config/demo.svg
+	@$(VENV)/bin/lens-bridge demo --seed 4 --record config/demo.svg
 
 lock: $(VENV)/lock/bin/uv ## write the hashed locks anew; ARGS=--upgrade for newer versions
 	@mkdir -p $(LOCKS)

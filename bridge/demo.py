@@ -29,7 +29,7 @@ from bridge.demo_scene import Scene
 from bridge.demo_screen import draw
 from bridge.demo_story import DemoError, Story
 from bridge.demo_terminal import Display, display_for
-from bridge.demo_text import Line
+from bridge.demo_text import Line, Span, Tone
 from bridge.demo_watch import Watch
 from bridge.demo_workers import DemoWorker, guard, running
 from bridge.keys import session_keys
@@ -191,7 +191,8 @@ def _as_json(judgement: Judgement, stage: _Stage) -> dict[str, object]:
 
 
 def _draw_picture(file: Path, scene: Scene, verdict: Sequence[Line]) -> None:
-    lines = [*draw(scene, PICTURE_COLUMNS), (), *verdict]
+    typed = (Span("  $ ", Tone.DIM), Span("lens-bridge demo"))
+    lines = [typed, (), *draw(scene, PICTURE_COLUMNS), (), *verdict]
     try:
         file.write_text(picture(lines, "The last screen of lens-bridge demo, with its verdict"), encoding="utf-8")
     except OSError as error:

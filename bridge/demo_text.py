@@ -55,8 +55,10 @@ def cut(line: Line, width: int) -> Line:
     """At most ``width`` characters of a line."""
     kept: list[Span] = []
     for text, tone in line:
+        if width <= 0:
+            break
         kept.append(Span(text[:width], tone))
-        width -= len(kept[-1].text)
+        width -= len(text)
     return tuple(kept)
 
 
