@@ -2,7 +2,7 @@
 --
 -- KEYS  1 lease  2 state  3 seen
 -- ARGV  1 owner  2 time to live (ms)  3 random text  4 now (Unix seconds)
---       5 '1' to set up the place below where Redis has none  6 cursor  7 ordinal  8 seq  9 commits  10.. window blobs
+--       5 '1' to set up the place below where Redis has none,  6 cursor  7 ordinal  8 seq  9 commits  10.. window blobs
 -- Answers {'HELD', owner, milliseconds left} or
 --         {'OK', token, cursor, ordinal, seq, commits, phase, window blobs, whether the place was set up}.
 
@@ -25,7 +25,7 @@ local token = string.format('%d-%s', (tonumber(string.match(counter or '', '^%d+
 
 redis.call('SET', lease, ARGV[1], 'PX', ARGV[2])
 local seeded = 0
-if not counter and ARGV[5] == '1' then
+if ARGV[5] == '1' and redis.call('HEXISTS', state, 'seq') == 0 then -- nothing was ever committed under this state
   redis.call('DEL', seen)
   for at = 10, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
   redis.call('HSET', state, 'cursor', ARGV[6], 'ordinal', ARGV[7], 'seq', ARGV[8], 'commits', ARGV[9])

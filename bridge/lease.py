@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.errors import SinkFault
 from bridge.events import Claim, Phase, Place
 from bridge.keys import WORKERS_KEY, SessionKeys
 from bridge.link import Argument, RedisLink, Script
 from bridge.outcomes import Fenced, HeldBy, Lost
+from bridge.recovery import Seed, seed_from_entries
 
-__all__ = ["Leases", "Seed"]
+__all__ = ["Leases", "Registration"]
 
 _LUA = files("bridge")
 _ACQUIRE = Script.of(_LUA.joinpath("acquire.lua").read_text())
@@ -28,12 +27,14 @@ _RELEASE = Script.of(_LUA.joinpath("release.lua").read_text())
 _REGISTER = Script.of(_LUA.joinpath("register.lua").read_text())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seed:
-    """A place this worker remembers, to be set up again where Redis was emptied."""
+_PAGE_ENTRIES, _MAX_PAGES = 1000, 10  # how far back in a stream to look for a session's last entries
 
-    place: Place
-    window: Sequence[bytes]
+
+class Registration(NamedTuple):
+    """``workers`` live now. ``forgotten``: Redis no longer knew of this one."""
+
+    workers: int
+    forgotten: bool
 
 
 class Leases:
@@ -46,7 +47,10 @@ class Leases:
         self._ttl_seconds = ttl_seconds
 
     async def acquire(self, keys: SessionKeys, seed: Seed | None = None) -> Claim | HeldBy:
-        """Take a free lease, or one that is ours already, with a new token. Raises SinkFault."""
+        """Take a free lease, or one that is ours already, with a new token.
+
+        ``seed`` is set up as the place where Redis has none. Raises SinkFault.
+        """
         arguments: list[Argument] = [self.owner, self._ttl_ms, uuid.uuid4().hex[:12], f"{time.time():.3f}"]
         if seed:
             place = seed.place
@@ -76,10 +80,26 @@ class Leases:
         """Give a lease back, if it is still ours. Raises SinkFault."""
         await self._link.run(_RELEASE, _RELEASE.pack((keys.lease, keys.state), (self.owner, token)))
 
-    async def register(self) -> int:
-        """Say that this worker lives; tells how many do. Raises SinkFault."""
+    async def find_seed(self, keys: SessionKeys, session_id: str) -> Seed | None:
+        """The place that a session's own entries tell, for a state that was lost. Raises SinkFault."""
+        found: list[dict[bytes, bytes]] = []
+        end = "+"
+        for _ in range(_MAX_PAGES):
+            page = await self._link.call("XREVRANGE", keys.events, end, "-", "COUNT", _PAGE_ENTRIES)
+            for _, fields in page:
+                entry = dict(zip(fields[::2], fields[1::2], strict=True))
+                if entry.get(b"session_id") == session_id.encode():
+                    found.append(entry)
+            if len(page) < _PAGE_ENTRIES or len(found) >= _PAGE_ENTRIES:
+                break
+            end = f"({page[-1][0].decode()}"
+        return seed_from_entries(found[::-1])
+
+    async def register(self) -> Registration:
+        """Say that this worker lives. Raises SinkFault."""
         packed = _REGISTER.pack((WORKERS_KEY,), (self.owner, f"{self._ttl_seconds:.3f}"))
-        return int(await self._link.run(_REGISTER, packed))
+        workers, added = await self._link.run(_REGISTER, packed)
+        return Registration(workers=workers, forgotten=bool(added))
 
     async def sign_off(self) -> None:
         """Leave the register. Raises SinkFault."""

@@ -23,6 +23,7 @@ __all__ = ["Connection", "Reader", "Source"]
 log = structlog.get_logger()
 
 _KEY_POLL_SECONDS = 1.0
+_LONGEST_RETRY_AFTER_SECONDS = 600.0  # a mistaken header must not silence a session for a day
 
 
 class Connection(Protocol):
@@ -198,7 +199,7 @@ class Reader:
                     lookup = await self._lookup()
                     if isinstance(lookup, Over):
                         return lookup.status
-        await self._wait(self._retry_floor_seconds)
+        await self._wait(min(self._retry_floor_seconds, self._settings.slow_retry_seconds))
         return None
 
     async def _after_refusal(self, refused: Refused, cursor: str | None) -> str | None:
@@ -220,7 +221,7 @@ class Reader:
                 self._not_found += isinstance(lookup, Active)
                 # The session lives, and still its stream is not found, twice: it may be our place that is not.
                 self._without_cursor = cursor is not None and self._not_found > 1
-        await self._wait(refused.retry_after_seconds or 0.0)
+        await self._wait(min(refused.retry_after_seconds or 0.0, _LONGEST_RETRY_AFTER_SECONDS))
         return None
 
     async def _lookup(self) -> Lookup:

@@ -36,6 +36,8 @@ class Supervisor:
         self._settings = settings
         self._status = status
         self._next_renewal = 0.0
+        self._registered = False
+        self._newcomers_wait_until = 0.0
         self._fault_kind: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -66,7 +68,14 @@ class Supervisor:
         self._status.redis_error = fault.detail if fault else None
 
     async def _tick(self) -> None:
-        workers = self._status.workers_live = await self._leases.register()
+        workers, forgotten = await self._leases.register()
+        self._status.workers_live = workers
+        if forgotten and self._registered:
+            # Redis was emptied, or we were away for long. Whoever held a session then must come before those who did
+            # not: to them an emptied Redis looks like a new one.
+            self._next_renewal = 0.0
+            self._newcomers_wait_until = time.monotonic() + self._settings.ttl_seconds
+        self._registered = True
         if time.monotonic() >= self._next_renewal:
             await asyncio.gather(*(tenure.renew() for tenure in self._tenures))
             # Three tries within a lease's life, so that one lost reply costs nothing.
@@ -76,7 +85,8 @@ class Supervisor:
         if len(held) > share:
             self._hand_over(held, len(held) - share)
             return
-        wanted = [tenure for tenure in self._tenures if tenure.wanted]
+        patient = time.monotonic() < self._newcomers_wait_until
+        wanted = [tenure for tenure in self._tenures if tenure.wanted and (tenure.emptied or not patient)]
         random.shuffle(wanted)  # workers that start together should not all ask for the same ones first
         for batch in _batches(wanted, share - len(held)):
             await asyncio.gather(*(tenure.take() for tenure in batch))

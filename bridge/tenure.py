@@ -12,9 +12,10 @@ import structlog
 from bridge.errors import SinkFault
 from bridge.events import Claim, GapReason, Phase, Place, Session, SessionState
 from bridge.keys import SessionKeys
-from bridge.lease import Leases, Seed
+from bridge.lease import Leases
 from bridge.outcomes import Fenced, HeldBy, Lost, RolledBack
 from bridge.pump import Ended, Outcome, Pump, Stopped
+from bridge.recovery import Seed
 from bridge.settings import OnLost
 from bridge.status import SessionStatus
 from bridge.window import Window
@@ -75,6 +76,11 @@ class Tenure:
         return self.status.state in (SessionState.ENDED, SessionState.FAILED)
 
     @property
+    def emptied(self) -> bool:
+        """This worker held the session when Redis was emptied, so it alone knows the place."""
+        return self._emptied
+
+    @property
     def wanted(self) -> bool:
         """It may be taken now."""
         return not self.held and not self.over and time.monotonic() >= self._not_before
@@ -92,8 +98,14 @@ class Tenure:
     async def _take(self) -> None:
         place = self._remembered[0] if self._remembered else None
         restart = self._emptied and self._on_lost is OnLost.RESTART
-        seed = Seed(place=place, window=tuple(self._remembered[1].blobs())) if self._remembered and place else None
-        claim = await self._leases.acquire(self._keys, None if restart else seed)
+        seed = None
+        if self._remembered and not restart:
+            seed = Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs()))
+        claim = await self._leases.acquire(self._keys, seed)
+        if isinstance(claim, Claim) and claim.place.seq == 0 and self._on_lost is OnLost.RESUME:
+            # A new session, or one whose state was deleted or evicted while its entries are still there.
+            seed = await self._leases.find_seed(self._keys, self.session.session_id)
+            claim = await self._leases.acquire(self._keys, seed) if seed else claim
         if isinstance(claim, HeldBy):
             self.status.owner = claim.owner
             return
