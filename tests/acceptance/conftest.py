@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
 from bridge.redis_server import RedisServer
 from bridge.simulator import Simulator
 from tests.acceptance.rig import Rig
+
+TEST_TIMEOUT_SECONDS = 300
 
 
 @pytest_asyncio.fixture
@@ -42,3 +45,10 @@ async def _rig(server: RedisServer, simulator: Simulator, directory: Path) -> As
             yield made
         finally:
             await made.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each wait has a deadline of its own; a test that starts twenty processes takes longer than others may."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_SECONDS))

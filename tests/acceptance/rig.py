@@ -75,15 +75,15 @@ class Rig:
         page: Any = await self.client.xrange(key)
         return list(page)
 
-    async def reaches(self, session: SimulatedSession, seq: int, timeout: float = 30.0) -> None:
+    async def reaches(self, session: SimulatedSession, seq: int, timeout: float = 60.0) -> None:
         """Until so many entries are committed."""
 
         async def reached() -> bool:
             return await self.seq(session) >= seq
 
-        await until(reached, f"seq {seq} of {session.session_id}\n{self.logs()}", timeout=timeout)
+        await until(reached, f"seq {seq} of {session.session_id}", timeout=timeout)
 
-    async def verify(self, *sessions: SimulatedSession, recorded: bool = True, settle: float = 30.0) -> Report:
+    async def verify(self, *sessions: SimulatedSession, recorded: bool = True, settle: float = 60.0) -> Report:
         """What `verify` says once all that was sent is committed. ``recorded``: compare with the simulator's record."""
         targets = stream_targets(TEMPLATE, [_named(one) for one in sessions])
         url = self.simulator.control_url.removesuffix("/control") if recorded else None
@@ -93,18 +93,17 @@ class Rig:
         """`verify` says yes, nothing is under way any more, and something was there to judge."""
         report = await self.verify(*sessions)
         print(render_text(report))
-        assert report.ok, f"{render_text(report)}\n{self.logs()}"
-        assert not report.pending, f"{render_text(report)}\n{self.logs()}"
+        assert report.ok, render_text(report)
+        assert not report.pending, render_text(report)
         assert all(one.events for one in report.sessions), render_text(report)
         return report
 
     async def close(self) -> None:
-        """End every worker."""
+        """End every worker, and leave the ends of their logs for the report of a test that failed."""
+        for worker in self.workers:
+            if worker.log.exists():
+                print(f"--- {worker.log.name}\n{worker.log_tail()}")
         await asyncio.gather(*(worker.kill() for worker in self.workers))
-
-    def logs(self) -> str:
-        """The end of every worker's log."""
-        return "\n".join(f"--- {one.log.name}\n{one.log_tail(15)}" for one in self.workers if one.log.exists())
 
     async def _state(self, session: SimulatedSession, field: str) -> bytes | None:
         value: Any = await self.client.hget(keys_of(session).state, field)

@@ -13,7 +13,7 @@ from tests.acceptance.rig import Rig
 from tests.acceptance.worker import Condition, until
 
 WINDOW_EVENTS = 64
-LONG_TTL_SECONDS = 60  # longer than any wait of a test: what is taken over sooner was given back
+LONG_TTL_SECONDS = 120  # longer than any wait of a test: what is taken over sooner was given back
 
 
 async def test_a_worker_paused_past_its_lease_wakes_up_fenced_and_writes_nothing(
@@ -22,7 +22,7 @@ async def test_a_worker_paused_past_its_lease_wakes_up_fenced_and_writes_nothing
     """SIGSTOP with unread data in its sockets; the other worker outruns the dedupe window before SIGCONT."""
     print(f"fault seed {fault_seed}")
     session = rig.simulator.create_session("lsn-zombie")
-    session.play(Profile.SIZED, rate=500)
+    session.play(Profile.SIZED, rate=250)
     pair = [
         await rig.worker(
             session, dedupe__window_events=WINDOW_EVENTS, commit__max_events=10, lease__ttl_seconds=1
@@ -39,7 +39,7 @@ async def test_a_worker_paused_past_its_lease_wakes_up_fenced_and_writes_nothing
         await until(_owned_by_another(rig, session, owner), "the other worker takes over")
         await rig.reaches(session, await rig.seq(session) + 5 * WINDOW_EVENTS)
         zombie.resume()
-        await until(zombie.counts("fenced_total", fences + 1), f"the zombie is fenced\n{rig.logs()}")
+        await until(zombie.counts("fenced_total", fences + 1), "the zombie is fenced")
     session.pause()
     report = await rig.assert_kept(session)
     assert report.sessions[0].events == len(session.record)
@@ -100,12 +100,12 @@ async def test_twelve_sessions_go_to_one_worker_then_three_then_one_and_nothing_
     await until(_shared_out(rig, sessions, {"worker-1": 12}), "one worker holds all")
     await asyncio.gather(second.start(), third.start())
     thirds = {"worker-1": 4, "worker-2": 4, "worker-3": 4}
-    await until(_shared_out(rig, sessions, thirds), f"a third each\n{rig.logs()}")
+    await until(_shared_out(rig, sessions, thirds), "a third each")
     second.terminate()
     assert await second.exit_code() == 0
-    await until(_shared_out(rig, sessions, {"worker-1": 6, "worker-3": 6}), f"a half each\n{rig.logs()}")
+    await until(_shared_out(rig, sessions, {"worker-1": 6, "worker-3": 6}), "a half each")
     await third.kill()
-    await until(_shared_out(rig, sessions, {"worker-1": 12}), f"one holds all again\n{rig.logs()}")
+    await until(_shared_out(rig, sessions, {"worker-1": 12}), "one holds all again")
     for session in sessions:
         session.pause()
     report = await rig.assert_kept(*sessions)
@@ -119,11 +119,11 @@ async def test_a_stopped_workers_sessions_are_taken_long_before_their_leases_exp
         session.play(Profile.SIZED, rate=20)
     workers = [await rig.worker(*sessions, lease__ttl_seconds=LONG_TTL_SECONDS).start() for _ in range(3)]
     thirds = {"worker-1": 4, "worker-2": 4, "worker-3": 4}
-    await until(_shared_out(rig, sessions, thirds), f"a third each\n{rig.logs()}")
+    await until(_shared_out(rig, sessions, thirds), "a third each")
     workers[0].terminate()
     assert await workers[0].exit_code() == 0
     halves = {"worker-2": 6, "worker-3": 6}
-    await until(_shared_out(rig, sessions, halves), f"a half each\n{rig.logs()}", timeout=LONG_TTL_SECONDS / 4)
+    await until(_shared_out(rig, sessions, halves), "a half each", timeout=LONG_TTL_SECONDS / 4)
     for session in sessions:
         session.pause()
     await rig.assert_kept(*sessions)

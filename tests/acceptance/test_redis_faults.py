@@ -29,7 +29,7 @@ async def test_a_redis_restarted_from_an_older_snapshot_is_healed_with_the_same_
     session.play(Profile.SIZED, rate=300)
     worker = await own_rig.worker(session, commit__max_events=20).start()
     read = await _restart_from_older_snapshot(own_rig, session)
-    await until(worker.counts("rollbacks_total", 1), f"the rollback is noticed\n{worker.log_tail()}")
+    await until(worker.counts("rollbacks_total", 1), "the rollback is noticed")
     session.pause()
     await own_rig.assert_kept(session)
     assert await _numbers(own_rig, session) >= read
@@ -41,7 +41,7 @@ async def test_a_rollback_is_noticed_while_the_session_is_idle(own_rig: Rig) -> 
     worker = await own_rig.worker(session).start()
     session.play(Profile.SIZED, rate=300)
     read = await _restart_from_older_snapshot(own_rig, session, quiet=True)
-    await until(worker.counts("rollbacks_total", 1), f"the rollback is noticed\n{worker.log_tail()}")
+    await until(worker.counts("rollbacks_total", 1), "the rollback is noticed")
     await own_rig.assert_kept(session)
     assert await _numbers(own_rig, session) == read
 
@@ -111,22 +111,49 @@ async def test_a_full_redis_stops_the_stream_until_there_is_room(own_rig: Rig) -
     await worker.wait_ready()
 
 
-async def test_a_primary_without_its_replicas_stops_the_stream_until_it_may_write(own_rig: Rig) -> None:
-    """`min-replicas-to-write 1` with none, then 0."""
-    session = own_rig.simulator.create_session("lsn-lonely")
-    session.play(Profile.SIZED, rate=300)
+@pytest.mark.parametrize(
+    ("fault", "mend", "told"),
+    [
+        ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", "min-replicas-to-write"),
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "point redis.url at the primary"),
+    ],
+)
+async def test_a_redis_that_takes_no_writes_stops_the_stream_until_it_does(
+    own_rig: Rig, fault: str, mend: str, told: str
+) -> None:
+    """A primary that misses its replicas, and one that was made a replica: not ready, alive, and well again later."""
+    session = own_rig.simulator.create_session("lsn-refused")
+    session.play(Profile.SIZED, rate=200)
     worker = await own_rig.worker(session).start()
     await own_rig.reaches(session, 100)
-    await own_rig.client.config_set("min-replicas-to-write", 1)
+    client: Any = own_rig.client
+    await client.execute_command(*fault.split())
     await until(worker.counts("commits_total", 3, result="error"), "Redis refuses commits")
     await until(lambda: _not(worker.ready()), "not ready: it cannot take part")
     assert (await worker.get("/livez"))[0] == 200
-    assert "min-replicas-to-write" in (await worker.session("lsn-lonely"))["last_error"]
-    await own_rig.client.config_set("min-replicas-to-write", 0)
+    assert told in (await worker.session(session.session_id))["last_error"]
+    await client.execute_command(*mend.split())
     await worker.wait_ready()
     session.pause()
     report = await own_rig.assert_kept(session)
     assert report.sessions[0].events == len(session.record)
+
+
+async def test_sigterm_while_redis_hangs_ends_within_the_grace_period(own_rig: Rig) -> None:
+    """What could not be committed is left to the server, and the next worker reads it again."""
+    session = own_rig.simulator.create_session("lsn-cut-short")
+    worker = await own_rig.worker(session, worker__grace_period_seconds=1).start()
+    await session.wait_connected()
+    own_rig.server.pause()
+    session.generate(200)
+    await until(worker.counts("events_received_total", 200), "all of it is read")
+    worker.terminate()
+    assert await worker.exit_code() == 0
+    assert worker.said("drain.cut_short")
+    own_rig.server.resume()
+    await worker.start()
+    report = await own_rig.assert_kept(session)
+    assert report.sessions[0].events == 200
 
 
 @pytest.mark.parametrize("fault", ["CLIENT KILL TYPE normal", "SCRIPT FLUSH"])
@@ -188,6 +215,28 @@ async def test_an_emptied_redis_gets_a_gap_marker_and_the_stream_goes_on_after_t
     ids = [event.id for event in session.record]
     assert [entry["id"] for entry in others] == ids[ids.index(told["last_id"]) + 1 :]
     assert await worker.metric("gaps_total", reason="state_lost") == 1
+
+
+async def test_a_standby_does_not_begin_anew_in_a_redis_that_was_emptied(rig: Rig) -> None:
+    """The owner knows the place and sets it up again, however quick the standby is; the server would skip."""
+    session = rig.simulator.create_session("lsn-emptied-for-two")
+    session.change(fresh=FreshRule.LIVE)
+    owner = await rig.worker(session, commit__max_events=20).start()
+    await session.wait_connected()
+    session.play(Profile.SIZED, rate=100)
+    standby = await (await rig.worker(session, lease__poll_seconds=0.05).start()).wait_ready()
+    for count in range(1, 6):
+        await rig.reaches(session, await rig.seq(session) + 20)
+        await rig.client.flushall()
+        await until(owner.counts("gaps_total", count, reason="state_lost"), "the owner comes back")
+    session.pause()
+    await rig.assert_kept(session)
+    marker, *others = await rig.entries(session)
+    told = json.loads(marker["data"])
+    assert (marker["type"], told["reason"]) == ("bridge.gap", "state_lost")
+    ids = [event.id for event in session.record]
+    assert [entry["id"] for entry in others] == ids[ids.index(told["last_id"]) + 1 :]
+    assert not standby.said("lease.taken")
 
 
 async def test_a_worker_started_before_redis_waits_for_it(own_rig: Rig, fault_random: random.Random) -> None:

@@ -48,7 +48,7 @@ FAST: dict[str, object] = {
 }
 
 
-async def until(condition: Condition, what: str, *, timeout: float = 30.0, every: float = 0.02) -> None:
+async def until(condition: Condition, what: str, *, timeout: float = 60.0, every: float = 0.02) -> None:
     """Return when the condition holds. Raises AssertionError with ``what`` after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -118,7 +118,7 @@ class Worker:
         """SIGTERM, as by Kubernetes."""
         os.kill(self.pid, signal.SIGTERM)
 
-    async def exit_code(self, timeout: float = 30.0) -> int:
+    async def exit_code(self, timeout: float = 60.0) -> int:
         """Wait for the end."""
         assert self._process is not None, "it was never started"
         async with asyncio.timeout(timeout):
@@ -135,9 +135,9 @@ class Worker:
         """Whether /readyz says so."""
         return (await self.get("/readyz"))[0] == 200
 
-    async def wait_ready(self, timeout: float = 30.0) -> Self:
+    async def wait_ready(self, timeout: float = 60.0) -> Self:
         """Until /readyz answers 200."""
-        await until(self.ready, f"ready; its log:\n{self.log_tail()}", timeout=timeout)
+        await until(self.ready, "ready", timeout=timeout)
         return self
 
     async def metric(self, name: str, **labels: str) -> float:
