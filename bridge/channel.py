@@ -8,6 +8,7 @@ between. And redis-py would take 10 MiB of a worker's memory for a handful of co
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections import deque
@@ -60,8 +61,7 @@ class Channel(asyncio.Protocol):
             lambda: cls(f"{host}:{port}", timeout_seconds), host, port, ssl=tls, server_hostname=host if tls else None
         )
         try:
-            for reply in [channel.post(packed) for packed in handshake]:
-                await reply
+            await asyncio.gather(*map(channel.post, handshake))
         except BaseException:
             channel.close()
             raise
@@ -144,13 +144,14 @@ class Channel(asyncio.Protocol):
 
 
 _REPLIES = (
-    # the reply begins with, or holds; the kind of fault; what to do about it
+    # how the reply begins; the kind of fault; what to do about it
     ("NOSCRIPT", "no_script", "the script cache was flushed"),
     ("LOADING", "loading", "it is loading its data; this passes"),
     ("READONLY", "read_only", "it is a replica; point redis.url at the primary"),
     ("OOM", "out_of_memory", "it is full; raise maxmemory, or trim with stream.max_length"),
     ("NOREPLICAS", "no_replicas", "min-replicas-to-write is not met"),
     ("NOPERM", "no_permission", "grant the user these commands and keys by ACL"),
+    ("ERR ACL failure", "no_permission", "grant the user these commands and keys by ACL"),
     ("NOAUTH", "unauthorized", "set redis.password or redis.password_file"),
     ("WRONGPASS", "unauthorized", "check redis.username and redis.password, or the file that holds it"),
     ("ERR AUTH", "unauthorized", "redis.password is set, but the server has none"),
@@ -158,13 +159,17 @@ _REPLIES = (
     ("MASTERDOWN", "primary_down", "the primary is away; this passes"),
     ("CLUSTERDOWN", "cluster_down", "the cluster does not serve this slot; this passes"),
     ("MISCONF", "not_persisting", "it cannot write its data to disk"),
-    ("invalid bulk length", "too_large", "the event is over proto-max-bulk-len"),
+    ("ERR Protocol error: invalid bulk length", "too_large", "the event is over proto-max-bulk-len"),
 )
+
+_IN_SCRIPT = re.compile(r"ERR Error running script .*@user_script: ?\d+: -?")
+"""What Redis before 7.0 puts in front of an error that a script met."""
 
 
 def _fault_of(reply: str, where: str) -> SinkFault:
     """An error reply in our words. All kinds but `too_large` can pass, so the call is tried again."""
-    for mark, kind, advice in _REPLIES:
-        if mark in reply.split("script:")[0]:
+    code = _IN_SCRIPT.sub("", reply)
+    for beginning, kind, advice in _REPLIES:
+        if code.startswith(beginning):  # not anywhere in it: a key's name may hold any of these words
             return SinkFault(kind, f"Redis at {where} answers: {reply} - {advice}")
     return SinkFault("reply", f"Redis at {where} answers: {reply}")
