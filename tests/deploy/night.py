@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bridge.simulator import CursorRule, Poison, Profile, SimulatedSession, UnknownCursorRule
+from bridge.simulator import ChunkShape, CursorRule, Poison, Profile, SimulatedSession, UnknownCursorRule
 from tests.acceptance.rig import Rig
 from tests.acceptance.worker import Worker, until
 from tests.deploy.processes import free_port
@@ -20,6 +20,8 @@ __all__ = ["NAMES", "Night"]
 NAMES = {"gate": Profile.ACTIVITY, "dock": Profile.MACHINE_STATE, "press": Profile.SIZED}
 RATES = {"gate": 30.0, "dock": 20.0, "press": 60.0}
 GROUP = "detector"
+WINDOW = 50
+REPLAYED = 2 * WINDOW  # more than the worker remembers, and little enough to come in one piece
 
 
 class Night:
@@ -48,7 +50,7 @@ class Night:
         for port in self.ports:
             worker = self.rig.worker(
                 *listed, admin__port=port, stream__max_length=5000, source__slow_retry_seconds=1,
-                dedupe__window_events=50, commit__max_events=50, commit__buffer_events=50,
+                dedupe__window_events=WINDOW, commit__max_events=50, commit__buffer_events=50,
             )  # fmt: skip
             await worker.start()
             self.workers.append(worker)
@@ -93,10 +95,11 @@ class Night:
 
     async def _replay(self) -> None:
         press = self.lenses["press"]
-        press.change(cursor=CursorRule.REPLAY)
-        press.drop()
-        await press.wait_connected()
-        press.change(cursor=CursorRule.HONOUR)
+        history = press.history
+        press.forget(max(0, history.end - history.oldest - REPLAYED))
+        press.change(cursor=CursorRule.REPLAY, chunk_shape=ChunkShape.COALESCE)
+        await _reconnected(press)
+        press.reset_switches()
 
     async def _reuse_ids(self) -> None:
         gate = self.lenses["gate"]
@@ -107,8 +110,7 @@ class Night:
         dock = self.lenses["dock"]
         dock.change(unknown_cursor=UnknownCursorRule.REFUSE)
         dock.forget()
-        dock.drop()
-        await dock.wait_connected()
+        await _reconnected(dock)
 
     async def _echo_the_key(self) -> None:
         key = self.rig.simulator.api_keys[0]
@@ -145,6 +147,16 @@ class Night:
 
         await until(owned, f"{name} has an owner")
         return self.workers[int(owners[0].decode().split("/")[0].removeprefix("worker-")) - 1]
+
+
+async def _reconnected(lens: SimulatedSession) -> None:
+    """Drop the connection, and wait until a new one has been answered."""
+    seen = len(lens.connections)
+    lens.drop()
+    await until(
+        lambda: len(lens.connections) > seen and lens.connections[-1].status == 200,
+        f"{lens.session_id} is connected again",
+    )
 
 
 async def _read_slowly(url: str) -> None:
