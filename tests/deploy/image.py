@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,12 +69,14 @@ def _make_base(directory: Path) -> None:
         return
     root = directory / "base"
     _run("debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", SUITE, str(root))
+    for downloads in ("var/cache/apt/archives", "var/lib/apt/lists"):
+        shutil.rmtree(root / downloads)
     container = _buildah("from", "scratch")
     _buildah("add", "--quiet", container, str(root), "/")
     _buildah("config", "--env", "PATH=/usr/local/bin:/usr/bin:/bin", container)
     _buildah("commit", "--quiet", container, BASE)
     _buildah("rm", container)
-    _run("rm", "-rf", "--one-file-system", str(root))
+    shutil.rmtree(root)
 
 
 def _size(image: str) -> int:
