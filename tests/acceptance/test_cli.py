@@ -10,12 +10,14 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from bridge.cli_demo import PROFILES
@@ -36,10 +38,24 @@ class Ended:
     errors: str
 
 
+STARTED: list[Process] = []
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def nothing_left_running() -> AsyncIterator[None]:
+    """A test that fails leaves commands under way."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 async def start(*arguments: str, python: tuple[str, ...] = (), **variables: str) -> Process:
     """A command under way, without any configuration but ``variables``."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "ATAI_"))}
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *(sys.executable, *python, "-m", "bridge", *arguments),
         env={**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **variables},
         cwd=ROOT,
@@ -47,6 +63,8 @@ async def start(*arguments: str, python: tuple[str, ...] = (), **variables: str)
         stdout=PIPE,
         stderr=PIPE,
     )
+    STARTED.append(process)
+    return process
 
 
 async def ended(process: Process, number: signal.Signals | None = None) -> Ended:
