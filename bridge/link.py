@@ -109,7 +109,7 @@ class RedisLink:
             seconds = settings.connect_timeout_seconds
             detail = f"Redis at {self.where} cannot be reached within {seconds:g} s - check redis.url and the network"
             raise SinkFault("unreachable", detail) from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a host name with an empty or an overlong label
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SinkFault(
                 "unreachable", f"Redis at {self.where} cannot be reached: {reason} - check redis.url"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def listening(handler: Handler) -> AsyncIterator[int]:
+async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Serve each connection with ``handler``; gives the port. All connections end with it."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -39,7 +40,7 @@ async def listening(handler: Handler) -> AsyncIterator[int]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, HOST, 0, limit=1 << 25)
+    server = await asyncio.start_server(accept, HOST, 0, limit=1 << 25, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
