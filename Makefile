@@ -66,7 +66,8 @@ picture: $(VENV)/installed ## draw the demo's last screen anew into config/demo.
 lock: $(VENV)/lock/bin/uv ## write the hashed locks anew; ARGS=--upgrade for newer versions
 	@mkdir -p $(LOCKS)
 	@$(COMPILE) -o $(LOCKS)/runtime.txt
-	@$(COMPILE) --extra demo --extra dev --group build -o $(LOCKS)/dev.txt
+	@$(subst -q pyproject.toml,-q --group pyproject.toml:build,$(COMPILE)) -o $(LOCKS)/build.txt
+	@$(COMPILE) --extra demo --extra dev --extra deploy --group build -o $(LOCKS)/dev.txt
 	@$(COMPILE) --extra demo --group build --group peers -o $(LOCKS)/bench.txt
 
 clean: ## remove the environments and what tools have cached
