@@ -17,7 +17,7 @@ from bridge.errors import BridgeError, ConfigurationError
 
 if TYPE_CHECKING:
     from bridge.verify import StreamTarget
-    from bridge.verify_report import Report
+    from bridge.verify.report import Report
 
 __all__ = ["add_stream_commands"]
 
@@ -92,7 +92,7 @@ def _reading(command: Coroutine[Any, Any, T]) -> T:
 
 
 def _verify(options: argparse.Namespace) -> ExitCode:
-    from bridge.verify_report import as_json, render_text
+    from bridge.verify.report import as_json, render_text
 
     settings = settings_of(options)
     targets = _targets(options, settings)

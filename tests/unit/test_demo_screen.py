@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bridge.demo_picture import picture
-from bridge.demo_scene import Gauge, Newest, Scene, SessionView, WorkerView
-from bridge.demo_screen import BARS, draw
-from bridge.demo_story import DemoError, Happening, Story
-from bridge.demo_terminal import LiveDisplay, PlainDisplay, display_for
-from bridge.demo_text import Line, Span, Tone, columns, cut, plain, styled
+from bridge.demo.picture import picture
+from bridge.demo.scene import Gauge, Newest, Scene, SessionView, WorkerView
+from bridge.demo.screen import BARS, draw
+from bridge.demo.story import DemoError, Happening, Story
+from bridge.demo.terminal import LiveDisplay, PlainDisplay, display_for
+from bridge.demo.text import Line, Span, Tone, columns, cut, plain, styled
 
 SESSION = SessionView(
     name="activity",
