@@ -14,7 +14,7 @@ from bridge.keys import SessionKeys, session_keys
 from bridge.redis_server import RedisServer
 from bridge.simulator import SimulatedSession, Simulator
 from bridge.verify import stream_targets, verify
-from bridge.verify_report import Report, render_text
+from bridge.verify.report import Report, render_text
 from tests.acceptance.worker import Worker, until
 
 __all__ = ["Rig", "keys_of"]

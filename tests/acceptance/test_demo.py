@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bridge.demo_report import Judgement, judge, judgement_json, judgement_lines
-from bridge.demo_text import plain
+from bridge.demo.report import Judgement, judge, judgement_json, judgement_lines
+from bridge.demo.text import plain
 from bridge.events import Session
 from bridge.simulator import Profile, SimulatedSession
 from tests.acceptance.rig import Rig, keys_of

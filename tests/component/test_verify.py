@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from bridge.events import Session
 from bridge.keys import SessionKeys, session_keys
 from bridge.verify import StreamTarget, VerifyError, stream_targets, verify
-from bridge.verify_report import FaultKind, Report, SessionReport, as_json, render_text
+from bridge.verify.report import FaultKind, Report, SessionReport, as_json, render_text
 
 SESSION = Session(name="line-1", session_id="lsn-1")
 KEYS = session_keys("lens:{<name>}:events", SESSION)
