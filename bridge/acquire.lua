@@ -2,8 +2,9 @@
 --
 -- KEYS  1 lease  2 state  3 seen
 -- ARGV  1 owner  2 time to live (ms)  3 random text  4 now (Unix seconds)
---       5 '1' to set up the place below where Redis has none,  6 cursor  7 ordinal  8 seq  9 commits  10.. window blobs
--- Answers {'HELD', owner, milliseconds left} or
+--       5 what to do where Redis has no place: 'begin', 'wait', or 'seed' it with
+--       6 cursor  7 ordinal  8 seq  9 commits  10.. window blobs
+-- Answers {'HELD', owner, milliseconds left}, {'NEW'} where it was told to wait, or
 --         {'OK', token, cursor, ordinal, seq, commits, phase, window blobs, whether the place was set up}.
 
 local lease, state, seen = KEYS[1], KEYS[2], KEYS[3]
@@ -20,12 +21,13 @@ if found ~= 'none' and found ~= 'list' then
 end
 
 local counter = redis.call('HGET', state, 'token')
+if not counter and ARGV[5] == 'wait' then return { 'NEW' } end
 -- A counter for people and random text for safety: after a failover a counter alone could come twice.
 local token = string.format('%d-%s', (tonumber(string.match(counter or '', '^%d+') or 0)) + 1, ARGV[3])
 
 redis.call('SET', lease, ARGV[1], 'PX', ARGV[2])
 local seeded = 0
-if ARGV[5] == '1' and redis.call('HEXISTS', state, 'seq') == 0 then -- nothing was ever committed under this state
+if ARGV[5] == 'seed' and redis.call('HEXISTS', state, 'seq') == 0 then -- nothing was ever committed under this state
   redis.call('DEL', seen)
   for at = 10, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
   redis.call('HSET', state, 'cursor', ARGV[6], 'ordinal', ARGV[7], 'seq', ARGV[8], 'commits', ARGV[9])

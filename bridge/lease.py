@@ -46,17 +46,20 @@ class Leases:
         self.owner = f"{worker_id}/{uuid.uuid4().hex[:8]}"
         self._ttl_seconds = ttl_seconds
 
-    async def acquire(self, keys: SessionKeys, seed: Seed | None = None) -> Claim | HeldBy:
+    async def acquire(
+        self, keys: SessionKeys, seed: Seed | None = None, *, begin: bool = True
+    ) -> Claim | HeldBy | None:
         """Take a free lease, or one that is ours already, with a new token.
 
-        ``seed`` is set up as the place where Redis has none. Raises SinkFault.
+        Where Redis has no place, ``seed`` is set up; else the session begins anew, or with ``begin`` off is left alone
+        (None). Raises SinkFault.
         """
         arguments: list[Argument] = [self.owner, self._ttl_ms, uuid.uuid4().hex[:12], f"{time.time():.3f}"]
         if seed:
             place = seed.place
-            arguments += [1, place.cursor or "", place.ordinal, place.seq, place.commits, *seed.window]
+            arguments += ["seed", place.cursor or "", place.ordinal, place.seq, place.commits, *seed.window]
         else:
-            arguments.append(0)
+            arguments.append("begin" if begin else "wait")
         packed = _ACQUIRE.pack((keys.lease, keys.state, keys.seen), arguments)
         return _claim(await self._link.run(_ACQUIRE, packed))
 
@@ -110,8 +113,10 @@ class Leases:
         return int(self._ttl_seconds * 1000)
 
 
-def _claim(reply: Any) -> Claim | HeldBy:
+def _claim(reply: Any) -> Claim | HeldBy | None:
     match reply:
+        case [b"NEW"]:
+            return None
         case [b"HELD", bytes(owner), int(left)]:
             return HeldBy(owner=owner.decode(errors="replace"), remaining_seconds=left / 1000)
         case [b"OK", token, cursor, ordinal, seq, commits, phase, list(window), seeded]:

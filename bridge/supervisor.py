@@ -37,7 +37,7 @@ class Supervisor:
         self._status = status
         self._next_renewal = 0.0
         self._registered = False
-        self._newcomers_wait_until = 0.0
+        self._begin_after = 0.0  # monotonic seconds
         self._fault_kind: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -71,10 +71,10 @@ class Supervisor:
         workers, forgotten = await self._leases.register()
         self._status.workers_live = workers
         if forgotten and self._registered:
-            # Redis was emptied, or we were away for long. Whoever held a session then must come before those who did
+            # Redis was emptied, or we were away for long. Whoever knows a session's place must come before those who do
             # not: to them an emptied Redis looks like a new one.
             self._next_renewal = 0.0
-            self._newcomers_wait_until = time.monotonic() + self._settings.ttl_seconds
+            self._begin_after = time.monotonic() + self._settings.ttl_seconds
         self._registered = True
         if time.monotonic() >= self._next_renewal:
             await asyncio.gather(*(tenure.renew() for tenure in self._tenures))
@@ -85,11 +85,11 @@ class Supervisor:
         if len(held) > share:
             self._hand_over(held, len(held) - share)
             return
-        patient = time.monotonic() < self._newcomers_wait_until
-        wanted = [tenure for tenure in self._tenures if tenure.wanted and (tenure.emptied or not patient)]
+        begin = time.monotonic() >= self._begin_after
+        wanted = [tenure for tenure in self._tenures if tenure.wanted]
         random.shuffle(wanted)  # workers that start together should not all ask for the same ones first
         for batch in _batches(wanted, share - len(held)):
-            await asyncio.gather(*(tenure.take() for tenure in batch))
+            await asyncio.gather(*(tenure.take(begin=begin) for tenure in batch))
             if sum(tenure.held for tenure in self._tenures) >= share:
                 break
 

@@ -13,7 +13,7 @@ from bridge.errors import SinkFault
 from bridge.events import Claim, GapReason, Phase, Place, Session, SessionState
 from bridge.keys import SessionKeys
 from bridge.lease import Leases
-from bridge.outcomes import Fenced, HeldBy, Lost, RolledBack
+from bridge.outcomes import Fenced, Lost, RolledBack
 from bridge.pump import Ended, Outcome, Pump, Stopped
 from bridge.recovery import Seed
 from bridge.settings import OnLost
@@ -76,38 +76,37 @@ class Tenure:
         return self.status.state in (SessionState.ENDED, SessionState.FAILED)
 
     @property
-    def emptied(self) -> bool:
-        """This worker held the session when Redis was emptied, so it alone knows the place."""
-        return self._emptied
-
-    @property
     def wanted(self) -> bool:
         """It may be taken now."""
         return not self.held and not self.over and time.monotonic() >= self._not_before
 
-    async def take(self) -> None:
-        """Try to take the lease and start. A refusal concerns this session alone: it is shown, and tried again."""
+    async def take(self, *, begin: bool = True) -> None:
+        """Try to take the lease and start. A refusal concerns this session alone: it is shown, and tried again.
+
+        ``begin`` off: leave a session alone of which neither Redis nor this worker knows a place.
+        """
         try:
-            await self._take()
+            await self._take(begin)
         except SinkFault as fault:
             if fault.detail != self.status.last_error:
                 log.error("lease.not_taken", **self._labels, kind=fault.kind, error=fault.detail)
             self.status.fail(fault.detail)
             self._not_before = time.monotonic() + _RETRY_AFTER_REFUSAL_SECONDS
 
-    async def _take(self) -> None:
+    async def _take(self, begin: bool) -> None:
         place = self._remembered[0] if self._remembered else None
         restart = self._emptied and self._on_lost is OnLost.RESTART
         seed = None
         if self._remembered and not restart:
             seed = Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs()))
-        claim = await self._leases.acquire(self._keys, seed)
+        begin = begin or self._emptied  # who held it when Redis was emptied knows the place best, and comes first
+        claim = await self._leases.acquire(self._keys, seed if begin else None, begin=begin)
         if isinstance(claim, Claim) and claim.place.seq == 0 and self._on_lost is OnLost.RESUME:
             # A new session, or one whose state was deleted or evicted while its entries are still there.
             seed = await self._leases.find_seed(self._keys, self.session.session_id)
             claim = await self._leases.acquire(self._keys, seed) if seed else claim
-        if isinstance(claim, HeldBy):
-            self.status.owner = claim.owner
+        if not isinstance(claim, Claim):
+            self.status.owner = claim.owner if claim else None
             return
         gap = self._compare(claim, place)
         self._emptied = False

@@ -46,6 +46,23 @@ async def test_a_rollback_is_noticed_while_the_session_is_idle(own_rig: Rig) -> 
     assert await _numbers(own_rig, session) == read
 
 
+async def test_a_rollback_to_before_the_worker_is_healed_long_before_a_lease_expires(own_rig: Rig) -> None:
+    """A snapshot from another worker's time knows neither this worker nor its token, but it does know a place."""
+    session = own_rig.simulator.create_session("lsn-long-ago")
+    session.play(Profile.SIZED, rate=200)
+    first = await own_rig.worker(session).start()
+    await own_rig.reaches(session, 100)
+    first.terminate()
+    assert await first.exit_code() == 0
+    await own_rig.client.save()
+    second = await own_rig.worker(session, lease__ttl_seconds=600).start()
+    await own_rig.reaches(session, await own_rig.seq(session) + 100)
+    await _restart(own_rig)
+    await until(second.counts("rollbacks_total", 1), "the rollback is noticed")
+    session.pause()
+    await own_rig.assert_kept(session)
+
+
 async def test_a_redis_that_hangs_for_seconds_costs_readiness_and_nothing_else(own_rig: Rig) -> None:
     """SIGSTOP: connections stay open and nobody answers."""
     session = own_rig.simulator.create_session("lsn-hung")
@@ -268,10 +285,14 @@ async def _restart_from_older_snapshot(rig: Rig, session: SimulatedSession, *, q
         session.pause()
         await rig.reaches(session, len(session.record))
     read = await _numbers(rig, session)
+    await _restart(rig)
+    return read
+
+
+async def _restart(rig: Rig) -> None:
     await rig.server.kill()
     await rig.client.connection_pool.disconnect()
     await rig.server.start()
-    return read
 
 
 async def _numbers(rig: Rig, session: SimulatedSession) -> set[str]:
