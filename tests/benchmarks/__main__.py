@@ -1,12 +1,13 @@
 """`python -m tests.benchmarks`: the bridge beside its peer and its limit, whole processes, one run.
 
-The peer is what a user would write (`peer.py`), the limit is Redis itself: XADD of the same payload, 100 at a time, over
-one connection. Rates are taken from the ids that Redis gave the entries, so all three are measured by one clock.
+The peer is what a user would write (`peer.py`), the limit is Redis itself: XADD of the same payload, 100 at a time,
+over one connection. Rates are taken from the ids that Redis gave the entries, so all three are measured by one clock.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import hiredis
 import redis
@@ -34,8 +35,6 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="a Python that has archetypeai and redis")
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
-    import asyncio
-
     asyncio.run(_run(options))
 
 
@@ -61,11 +60,14 @@ def _catch_up(redis_url: str, options: argparse.Namespace, per_chunk: int) -> No
             rates.append((bridge, peer, limit))
             print(
                 f"  catch-up, 250 B, {per_chunk:>3} per chunk: bridge {bridge:>8,.0f}/s  peer {peer:>7,.0f}/s  "
-                f"limit {limit:>8,.0f}/s  = {bridge / peer:.1f} x peer, {bridge / limit:.2f} x limit  (RSS {rss:.0f} MiB)",
+                f"limit {limit:>8,.0f}/s  = {bridge / peer:.1f} x peer, {bridge / limit:.2f} x limit  "
+                f"(RSS {rss:.0f} MiB)",
                 flush=True,
             )
-    middle = sorted(rates, key=lambda row: row[0] / row[1])[len(rates) // 2]
-    print(f"median, {per_chunk} per chunk: {middle[0] / middle[1]:.1f} x the peer, {middle[0] / middle[2]:.2f} x the limit")
+    bridge, peer, limit = sorted(rates, key=lambda row: row[0] / row[1])[len(rates) // 2]
+    print(
+        f"median, {per_chunk} per chunk: {bridge / peer:.1f} x the peer, {bridge / limit:.2f} x the limit", flush=True
+    )
 
 
 def _embeddings(redis_url: str, options: argparse.Namespace) -> None:
@@ -76,7 +78,8 @@ def _embeddings(redis_url: str, options: argparse.Namespace) -> None:
         bridge, rss = _bridge(client, redis_url, port, events)
         client.flushall()
         limit = _limit(client, events, 65_536)
-    print(f"embeddings, 64 KiB: bridge {bridge:,.0f}/s, {bridge / limit:.2f} x the limit {limit:,.0f}/s (RSS {rss:.0f} MiB)")
+    share = bridge / limit
+    print(f"embeddings, 64 KiB: bridge {bridge:,.0f}/s, {share:.2f} x the limit {limit:,.0f}/s (RSS {rss:.0f} MiB)")
 
 
 def _transports(options: argparse.Namespace) -> None:
@@ -85,7 +88,9 @@ def _transports(options: argparse.Namespace) -> None:
         command = [sys.executable, "-m", "tests.benchmarks.transport", f"http://127.0.0.1:{port}/", str(size)]
         own, aio = (float(text) for text in subprocess.run(command, check=True, capture_output=True).stdout.split())
     events = options.events
-    print(f"transport below httpx: its own {events / own:,.0f} chunks/s, aiohttp {events / aio:,.0f}, {own / aio:.1f} x")
+    print(
+        f"transport below httpx: its own {events / own:,.0f} chunks/s, aiohttp {events / aio:,.0f}, {own / aio:.1f} x"
+    )
 
 
 def _bridge(client: redis.Redis, redis_url: str, port: int, events: int) -> tuple[float, float]:
@@ -116,7 +121,7 @@ def _limit(client: redis.Redis, events: int, data_bytes: int) -> float:
     one = hiredis.pack_command(("XADD", _LIMIT_STREAM, "*", *fields, "received_at", "1741843200.123"))  # type: ignore[arg-type]
     connection = client.connection_pool.get_connection()
     for _ in range(0, events, 100):
-        connection.send_packed_command([one * 100])
+        connection.send_packed_command([one * 100])  # type: ignore[no-untyped-call]
         for _ in range(100):
             connection.read_response()
     client.connection_pool.release(connection)
@@ -124,9 +129,11 @@ def _limit(client: redis.Redis, events: int, data_bytes: int) -> float:
 
 
 def _rate(client: redis.Redis, stream: str) -> float:
-    first = int(client.xrange(stream, count=1)[0][0].split(b"-")[0])
-    last = int(client.xrevrange(stream, count=1)[0][0].split(b"-")[0])
-    return float(client.xlen(stream)) / max(0.001, (last - first) / 1000)
+    ends: list[int] = []
+    for reply in (client.xrange(stream, count=1), client.xrevrange(stream, count=1)):
+        [(entry_id, _)] = cast("list[tuple[bytes, object]]", reply)
+        ends.append(int(entry_id.split(b"-")[0]))
+    return float(client.xlen(stream)) / max(0.001, (ends[1] - ends[0]) / 1000)
 
 
 def _wait_for(client: redis.Redis, stream: str, events: int, process: subprocess.Popen[bytes]) -> None:

@@ -1,7 +1,7 @@
 """A source that is never the bottleneck: the whole response is rendered beforehand and sent as fast as TCP takes it.
 
-`python -m tests.benchmarks.blast EVENTS EVENT_BYTES EVENTS_PER_CHUNK` prints its port. Every connection gets all events,
-then silence.
+`python -m tests.benchmarks.blast EVENTS EVENT_BYTES EVENTS_PER_CHUNK` prints its port. Every connection gets all
+events, then silence.
 """
 
 from __future__ import annotations

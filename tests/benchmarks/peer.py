@@ -11,7 +11,7 @@ import sys
 import warnings
 
 import redis
-from archetypeai.api_client import ArchetypeAI
+from archetypeai.api_client import ArchetypeAI  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
 
 def main() -> None:
