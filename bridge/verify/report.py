@@ -11,6 +11,7 @@ from typing import Any
 __all__ = ["Fault", "FaultKind", "Findings", "Report", "SessionReport", "as_json", "render_text"]
 
 LISTED = 20  # faults and notes kept per session: the rest are counted, so that a ruined stream fits in memory
+ACCUSED = 10_000  # entries remembered as accused: memory must stay bounded where everything is wrong
 
 
 class FaultKind(StrEnum):
@@ -39,17 +40,26 @@ class Fault:
 
 @dataclass(slots=True)
 class Findings:
-    """Faults and notes as they are found: all are counted, the first ones are kept."""
+    """Faults and notes as they are found: all are counted, the first ones are kept.
+
+    An entry is accused once of the same thing, though both the stream and the server's record may speak against it.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     counts: Counter[FaultKind] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     notes_left_out: int = 0
+    _accused: set[tuple[FaultKind, str]] = field(default_factory=set)
 
     def fault(
         self, kind: FaultKind, detail: str, *, entry: str | None = None, id: str | None = None, seq: int | None = None
     ) -> None:
         """Count a fault, and keep it if it is among the first."""
+        if entry is not None:
+            if (kind, entry) in self._accused:
+                return
+            if len(self._accused) < ACCUSED:
+                self._accused.add((kind, entry))
         self.counts[kind] += 1
         if len(self.faults) < LISTED:
             self.faults.append(Fault(kind=kind, detail=detail, entry=entry, id=id, seq=seq))
