@@ -1,0 +1,53 @@
+"""What the README shows is what works."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from bridge.redis_server import RedisServer
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+async def test_the_consumer_prints_each_event_once_though_it_was_delivered_twice(
+    redis_server: RedisServer, redis: Redis
+) -> None:
+    """It crashed before XACK, and Redis was rolled back meanwhile: the same `seq` came again under another entry id."""
+    stream, group = "lens:{camera-1}:events", "my-service"
+    await redis.xgroup_create(stream, group, id="0", mkstream=True)
+    for seq in (1, 2, 2, 3):
+        fields = {"id": str(seq), "session_id": "lsn-1", "seq": str(seq), "type": "t", "data": "{}"}
+        await redis.xadd(stream, {**fields, "received_at": "1.000"})
+    await redis.xreadgroup(group, "my-service-1", {stream: ">"}, count=2)  # delivered, never acknowledged
+    [source] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", source],
+        env=os.environ | {"BRIDGE_REDIS__URL": redis_server.url},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(3)] == ["1 t {}\n", "2 t {}\n", "3 t {}\n"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_every_file_that_is_linked_exists() -> None:
+    """No dead link within the repository."""
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
+    assert len(links) > 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_it_stays_readable_in_one_sitting() -> None:
+    """Under 300 lines."""
+    assert len(README.splitlines()) < 300
