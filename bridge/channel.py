@@ -116,6 +116,8 @@ class Channel(asyncio.Protocol):
             return  # its caller was cancelled; the reply had to be taken all the same
         if isinstance(reply, hiredis.ReplyError):
             future.set_exception(_fault_of(str(reply), self._where))
+            if str(reply).startswith("ERR Protocol error"):
+                self.close()  # Redis reads no further and will hang up: let nobody post to it
         else:
             future.set_result(reply)
 
