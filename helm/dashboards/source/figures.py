@@ -47,14 +47,22 @@ def rate(metric: str, *matchers: str, by: str = "") -> str:
 
 
 def counted(metric: str, *, by: str = "") -> str:
-    """How many in each step of the graph."""
+    """How many about each point of the graph: the last value less the one before, or all of it where that was less.
+
+    Not increase(): that knows nothing of what was counted before a new worker's first scrape, or while a worker could
+    not be scraped, and a fence is counted just then.
+    """
     grouping = f"by ({by}) " if by else ""
-    return f"sum {grouping}(increase({session(metric)}[$__rate_interval]))"
+    now = f"last_over_time({session(metric)}[$__rate_interval])"
+    before = f"last_over_time({session(metric)}[1h] offset $__rate_interval)"
+    return f"sum {grouping}({now} - {before} >= 0 or {now})"
 
 
 def in_range(metric: str) -> str:
-    """How many in the whole time shown; 0 where there was none."""
-    return f"(sum(increase({session(metric)}[$__range])) or vector(0))"
+    """How many in the whole time shown, with all that a new worker has counted; 0 where there was none."""
+    of = session(metric)
+    new = f"{of} unless last_over_time({of}[1h] offset $__range)"
+    return f"round(sum(({new}) or increase({of}[$__range])) or vector(0))"
 
 
 def session_state(by: str = "stream") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from figures import PROMISES, SESSION_STATES, age, counted, quantile, rate, session, session_state, spread
+from figures import PROMISES, SESSION_STATES, age, counted, in_range, quantile, rate, session, session_state, spread
 from grafana import (
     GREEN,
     ORANGE,
@@ -173,7 +173,7 @@ def _promises() -> list[Json]:
             stat(
                 name.capitalize(),
                 f"Good: 0 in the time shown. The counter is lens_bridge_{metric}.",
-                query(f"sum(increase({session(metric)}[$__range]))"),
+                query(in_range(metric)),
                 thresholds=ZERO_IS_GOOD,
             )
             for name, metric, _ in PROMISES
