@@ -15,7 +15,7 @@ from bridge.redis_server import RedisServer
 from bridge.simulator import SimulatedSession, Simulator
 from bridge.verify import stream_targets, verify
 from bridge.verify.report import Report, render_text
-from tests.acceptance.worker import Worker, until
+from tests.acceptance.worker import DEADLINE_SECONDS, Worker, until
 
 __all__ = ["Rig", "keys_of"]
 
@@ -75,7 +75,7 @@ class Rig:
         page: Any = await self.client.xrange(key)
         return list(page)
 
-    async def reaches(self, session: SimulatedSession, seq: int, timeout: float = 60.0) -> None:
+    async def reaches(self, session: SimulatedSession, seq: int, timeout: float = DEADLINE_SECONDS) -> None:
         """Until so many entries are committed."""
 
         async def reached() -> bool:
@@ -83,7 +83,9 @@ class Rig:
 
         await until(reached, f"seq {seq} of {session.session_id}", timeout=timeout)
 
-    async def verify(self, *sessions: SimulatedSession, recorded: bool = True, settle: float = 60.0) -> Report:
+    async def verify(
+        self, *sessions: SimulatedSession, recorded: bool = True, settle: float = DEADLINE_SECONDS
+    ) -> Report:
         """What `verify` says once all that was sent is committed. ``recorded``: compare with the simulator's record."""
         targets = stream_targets(TEMPLATE, [_named(one) for one in sessions])
         url = self.simulator.control_url.removesuffix("/control") if recorded else None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from bridge.simulator import FreshRule, Profile, SimulatedSession
 from tests.acceptance.proxy import Proxy
 from tests.acceptance.rig import Rig
-from tests.acceptance.worker import Condition, until
+from tests.acceptance.worker import DEADLINE_SECONDS, Condition, until
 
 WINDOW_EVENTS = 64
 LONG_TTL_SECONDS = 120  # longer than any wait of a test: what is taken over sooner was given back
@@ -53,21 +53,27 @@ async def test_sigterm_commits_what_was_read_and_gives_the_lease_back_at_once(ri
     async with Proxy(rig.server.port) as slow:
         slow.delay_seconds = 0.004
         url = f"redis://127.0.0.1:{slow.port}/0"
-        first = rig.worker(session, commit__max_events=1, lease__ttl_seconds=LONG_TTL_SECONDS, redis__url=url)
+        first = rig.worker(
+            session,
+            commit__max_events=1,
+            lease__ttl_seconds=LONG_TTL_SECONDS,
+            redis__url=url,
+            worker__grace_period_seconds=60,
+        )
         await first.start()
-        await session.wait_connected()
+        await session.wait_connected(timeout=DEADLINE_SECONDS)
+        second = await rig.worker(session, lease__ttl_seconds=LONG_TTL_SECONDS).start()
+        await second.wait_ready()
         session.generate(300)
         await until(first.counts("events_received_total", 300), "all of it is read")
         assert await rig.seq(session) < 300, "the tail is still to be committed, or this test tells nothing"
-        second = await rig.worker(session, lease__ttl_seconds=LONG_TTL_SECONDS).start()
-        await second.wait_ready()
         first.terminate()
         assert await first.exit_code() == 0
     events = [entry for entry in await rig.entries(session) if not entry["type"].startswith("bridge.")]
     assert len(events) == 300
     await until(_owned_by_another(rig, session, "worker-1"), "taken over", timeout=LONG_TTL_SECONDS / 4)
     assert not first.said("drain.cut_short")
-    await session.wait_connected()
+    await session.wait_connected(timeout=DEADLINE_SECONDS)
     session.generate(10)
     await rig.assert_kept(session)
 
@@ -76,7 +82,7 @@ async def test_a_second_signal_ends_a_stop_that_waits_for_redis(own_rig: Rig) ->
     """Exit code 143 at once; what was not committed is read again by the next worker."""
     session = own_rig.simulator.create_session("lsn-impatient")
     worker = await own_rig.worker(session, worker__grace_period_seconds=600, redis__timeout_seconds=600).start()
-    await session.wait_connected()
+    await session.wait_connected(timeout=DEADLINE_SECONDS)
     own_rig.server.pause()
     session.generate(200)
     await until(worker.counts("events_received_total", 200), "all of it is read")

@@ -16,7 +16,7 @@ from bridge.simulator import FreshRule, Profile, SimulatedSession
 from bridge.sink import COMMIT
 from tests.acceptance.proxy import Proxy
 from tests.acceptance.rig import Rig
-from tests.acceptance.worker import until
+from tests.acceptance.worker import DEADLINE_SECONDS, until
 
 HANG_SECONDS = 4.0
 BUFFER_EVENTS = 500
@@ -160,7 +160,7 @@ async def test_sigterm_while_redis_hangs_ends_within_the_grace_period(own_rig: R
     """What could not be committed is left to the server, and the next worker reads it again."""
     session = own_rig.simulator.create_session("lsn-cut-short")
     worker = await own_rig.worker(session, worker__grace_period_seconds=1).start()
-    await session.wait_connected()
+    await session.wait_connected(timeout=DEADLINE_SECONDS)
     own_rig.server.pause()
     session.generate(200)
     await until(worker.counts("events_received_total", 200), "all of it is read")
@@ -239,7 +239,7 @@ async def test_a_standby_does_not_begin_anew_in_a_redis_that_was_emptied(rig: Ri
     session = rig.simulator.create_session("lsn-emptied-for-two")
     session.change(fresh=FreshRule.LIVE)
     owner = await rig.worker(session, commit__max_events=20).start()
-    await session.wait_connected()
+    await session.wait_connected(timeout=DEADLINE_SECONDS)
     session.play(Profile.SIZED, rate=100)
     standby = await (await rig.worker(session, lease__poll_seconds=0.05).start()).wait_ready()
     for count in range(1, 6):

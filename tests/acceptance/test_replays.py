@@ -9,7 +9,7 @@ import pytest
 
 from bridge.simulator import Closing, CursorRule, FreshRule, IdStyle, Poison, Profile, SimulatedSession
 from tests.acceptance.rig import Rig, keys_of
-from tests.acceptance.worker import until
+from tests.acceptance.worker import DEADLINE_SECONDS, until
 
 REPLAYED_EVENTS = 500
 CONSTANT = {"type": "inference.result", "event_data": {"response": ["HEALTHY"]}}
@@ -84,12 +84,12 @@ async def test_without_ids_nothing_is_missing_and_replays_are_recognised(
     session = rig.simulator.create_session("lsn-nameless")
     session.change(ids=False)
     worker = await rig.worker(session, commit__max_events=20).start()
-    await session.wait_connected()
+    await session.wait_connected(timeout=DEADLINE_SECONDS)
     session.play(Profile.SIZED, rate=150, limit=400)
     await rig.reaches(session, 100)
     session.drop(Closing.CUT)
     session.drop_randomly(200, Closing.CUT, seed=fault_random.getrandbits(32))
-    await session.wait_for(lambda: len(session.record) == 400)
+    await session.wait_for(lambda: len(session.record) == 400, DEADLINE_SECONDS)
     report = await rig.assert_kept(session)
     assert report.sessions[0].without_id == report.sessions[0].events >= 400
     assert await worker.metric("events_skipped_total", reason="duplicate") > 0
@@ -105,7 +105,7 @@ async def test_without_ids_equal_payloads_are_never_taken_for_replays(
     session = rig.simulator.create_session("lsn-constant")
     session.change(ids=False, fresh=fresh)
     worker = await rig.worker(session, commit__max_events=5).start()
-    await session.wait_connected()
+    await session.wait_connected(timeout=DEADLINE_SECONDS)
     for _ in range(20):
         for _ in range(fault_random.randint(1, 5)):
             session.emit(CONSTANT)
@@ -113,7 +113,7 @@ async def test_without_ids_equal_payloads_are_never_taken_for_replays(
         if fault_random.random() < 0.5:
             connections = len(session.connections)
             session.drop(Closing.CUT)
-            await session.wait_for(partial(_connected_again, session, connections))
+            await session.wait_for(partial(_connected_again, session, connections), DEADLINE_SECONDS)
     report = await rig.assert_kept(session)
     if fresh is FreshRule.LIVE:  # nothing came twice, so nothing may stand there twice
         assert report.sessions[0].events == len(session.record)
@@ -163,7 +163,7 @@ async def test_an_odd_id_comes_back_to_the_server_as_it_was(rig: Rig) -> None:
         await until(committed, f"committed: {id!r}")
         connections = len(session.connections)
         session.drop()
-        await session.wait_for(partial(_connected_again, session, connections))
+        await session.wait_for(partial(_connected_again, session, connections), DEADLINE_SECONDS)
         assert session.connections[-1].last_event_id == id.encode()
     report = await rig.assert_kept(session)
     assert report.sessions[0].events == len(ODD_IDS)

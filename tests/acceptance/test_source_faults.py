@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.simulator import Closing, Profile, Refusal, SimulatedSession
 from tests.acceptance.rig import Rig, keys_of
-from tests.acceptance.worker import KEY, Condition, Worker, until
+from tests.acceptance.worker import DEADLINE_SECONDS, KEY, Condition, Worker, until
 
 PAGES = ("/status", "/metrics", "/")
 
@@ -83,7 +83,7 @@ async def test_destroyed_sessions_end_with_a_marker_and_batch_use_with_zero(rig:
     worker = await rig.worker(*sessions, arguments=["--until-ended"]).start()
     for session in sessions:
         await rig.reaches(session, 50)
-        await session.wait_caught_up()
+        await session.wait_caught_up(timeout=DEADLINE_SECONDS)
         session.destroy()
     assert await worker.exit_code() == 0
     report = await rig.assert_kept(*sessions)

@@ -19,7 +19,7 @@ from typing import Any, Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["Condition", "Worker", "python_environment", "until"]
+__all__ = ["DEADLINE_SECONDS", "Condition", "Worker", "python_environment", "until"]
 
 Condition = Callable[[], bool | Awaitable[bool]]
 
@@ -28,6 +28,7 @@ KEY = "simulated-key"
 
 # Workers start many times, and compiling takes most of a start: keep what was compiled, wherever that is switched off.
 BYTECODE = tempfile.TemporaryDirectory(prefix="lens-bridge-bytecode-")
+DEADLINE_SECONDS = 60.0  # of a single wait: a start takes long on a machine that is busy
 LEFT_OUT = ("BRIDGE_", "ATAI_", "PYTHONDONTWRITEBYTECODE")
 
 # Short waits, so that a test sees in seconds what a cluster sees in minutes.
@@ -48,7 +49,7 @@ FAST: dict[str, object] = {
 }
 
 
-async def until(condition: Condition, what: str, *, timeout: float = 60.0, every: float = 0.02) -> None:
+async def until(condition: Condition, what: str, *, timeout: float = DEADLINE_SECONDS, every: float = 0.02) -> None:
     """Return when the condition holds. Raises AssertionError with ``what`` after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -118,7 +119,7 @@ class Worker:
         """SIGTERM, as by Kubernetes."""
         os.kill(self.pid, signal.SIGTERM)
 
-    async def exit_code(self, timeout: float = 60.0) -> int:
+    async def exit_code(self, timeout: float = DEADLINE_SECONDS) -> int:
         """Wait for the end."""
         assert self._process is not None, "it was never started"
         async with asyncio.timeout(timeout):
@@ -135,7 +136,7 @@ class Worker:
         """Whether /readyz says so."""
         return (await self.get("/readyz"))[0] == 200
 
-    async def wait_ready(self, timeout: float = 60.0) -> Self:
+    async def wait_ready(self, timeout: float = DEADLINE_SECONDS) -> Self:
         """Until /readyz answers 200."""
         await until(self.ready, "ready", timeout=timeout)
         return self
