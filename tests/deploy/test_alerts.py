@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from bridge.settings import Settings
-from tests.deploy.dashboards import metrics_of, parsed
+from tests.deploy.dashboards import DASHBOARDS, metrics_of, parsed
 from tests.deploy.exposition import labels_of, series_names
 from tests.deploy.needs import need_program
 from tests.deploy.rules import HELM, RULES, alerts, load_rules, shortened
@@ -127,11 +128,24 @@ def test_runbook_section_answers_the_four_questions(name: str) -> None:
 def test_runbook_names_only_log_events_metrics_and_settings_that_exist() -> None:
     """An operator searches for these words, so they have to be the right ones."""
     source = "\n".join(path.read_text() for path in (HELM.parent / "bridge").glob("*.py"))
-    words = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", RUNBOOK.read_text()))
+    words = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", RUNBOOK.read_text())) - {"bridge.gap"}  # the type of an entry
     unknown = {word for word in words if f'"{word}"' not in source and not _is_setting(word)}
     assert not unknown
     metrics = set(re.findall(r"`(lens_bridge_\w+)`", RUNBOOK.read_text()))
     assert metrics <= series_names()
+
+
+def test_commands_that_an_operator_is_told_to_run_exist() -> None:
+    """The runbook and the dashboards name no command that the program does not have."""
+    texts = [RUNBOOK.read_text(), *(path.read_text() for path in DASHBOARDS)]
+    named = {match for text in texts for match in re.findall(r"lens-bridge ((?:config )?[a-z][a-z-]+)", text)}
+    told = {command for command in named if command not in {"config", "lens-bridge"}}
+    assert {"verify", "tail", "config show"} <= told
+    for command in told:
+        done = subprocess.run(
+            [sys.executable, "-m", "bridge", *command.split(), "--help"], capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"lens-bridge {command}: {done.stderr}"
 
 
 def _is_setting(word: str) -> bool:

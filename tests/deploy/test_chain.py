@@ -39,7 +39,7 @@ class Watch:
         def arrived() -> bool:
             return bool(self.webhook.of(alert))
 
-        await until(arrived, f"{alert} reaches the webhook\n{self.rig.logs()}", timeout=PAGE_SECONDS)
+        await until(arrived, f"{alert} reaches the webhook", timeout=PAGE_SECONDS)
         page = self.webhook.of(alert)[0]
         assert labels.items() <= page["labels"].items(), page
         assert page["annotations"]["runbook_url"] == f"RUNBOOK.md#{alert.lower()}"

@@ -177,7 +177,7 @@ _MEANINGS = {
     "rollbacks": "Good: none. Redis came back with less than it had acknowledged. The worker reads it again.",
     "replay overruns": "Good: none. The source replayed more than dedupe.window_events, so some entries came twice.",
     "reused ids": "Good: none. The source gave an id a second time, to other contents. Published with a suffix.",
-    "dead letters": "Good: none. Events that could not become entries; `lens-bridge dead-letters list` shows them.",
+    "dead letters": "Good: none. Events that could not become entries; the runbook says how to see them.",
     "fences": "Good: none outside a rollout. A worker lost a session while it was reading it. No event is lost.",
 }
 
