@@ -35,13 +35,14 @@ class Buffer:
         return len(self._records) >= self._max_events or self.size_bytes >= self._max_bytes
 
     def put(self, records: Iterable[Record]) -> None:
-        """Append; never waits."""
+        """Append; never waits. Nothing at all wakes nobody: an empty batch would say that the buffer is closed."""
         size = 0
         for record in records:
             size += len(record.data) + RECORD_OVERHEAD_BYTES
             self._records.append(record)
         self.size_bytes += size
-        self._filled.set()
+        if self._records:
+            self._filled.set()
         if self.full:
             self._emptied.clear()
 

@@ -20,6 +20,9 @@ if not now[1] then
   return { 'FENCED' }
 end
 if now[1] ~= ARGV[1] then return { 'FENCED' } end
+if not commits or not seq then
+  return redis.error_reply('DAMAGED ' .. state .. ' holds a commits or seq that is no number')
+end
 if commits == expected + 1 then return { 'ALREADY', seq, redis.call('XLEN', stream) } end
 if commits ~= expected then return { 'ROLLED_BACK', commits } end
 

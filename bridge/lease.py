@@ -16,7 +16,8 @@ from bridge.events import Claim, Phase, Place
 from bridge.keys import WORKERS_KEY, SessionKeys
 from bridge.link import Argument, RedisLink, Script
 from bridge.outcomes import Fenced, HeldBy, Lost
-from bridge.recovery import Seed, seed_from_entries
+from bridge.recovery import Seed, Trace, seed_from_traces, trace_of
+from bridge.window import Window
 
 __all__ = ["Leases", "Registration"]
 
@@ -25,9 +26,11 @@ _ACQUIRE = Script.of(_LUA.joinpath("acquire.lua").read_text())
 _RENEW = Script.of(_LUA.joinpath("renew.lua").read_text())
 _RELEASE = Script.of(_LUA.joinpath("release.lua").read_text())
 _REGISTER = Script.of(_LUA.joinpath("register.lua").read_text())
+_FIND = Script.of(_LUA.joinpath("find.lua").read_text())
 
-
-_PAGE_ENTRIES, _MAX_PAGES = 1000, 10  # how far back in a stream to look for a session's last entries
+# How far back in a stream to look for a session's last entries; how many at once, where each may be an embedding of
+# 200 KB; and how many of them are enough.
+_MAX_PAGES, _PAGE_ENTRIES, _ENOUGH_ENTRIES = 100, 100, 1000
 
 
 class Registration(NamedTuple):
@@ -61,7 +64,12 @@ class Leases:
         else:
             arguments.append("begin" if begin else "wait")
         packed = _ACQUIRE.pack((keys.lease, keys.state, keys.seen), arguments)
-        return _claim(await self._link.run(_ACQUIRE, packed))
+        reply = await self._link.run(_ACQUIRE, packed)
+        try:
+            return _claim(reply)
+        except ValueError as error:
+            detail = f"{keys.state} or {keys.seen} holds what the bridge did not write ({error})"
+            raise SinkFault("damaged", f"{detail} - delete both: the place is then read off the stream") from error
 
     async def renew(self, keys: SessionKeys, token: str) -> int | Fenced | Lost:
         """Keep a lease; tells how many commits Redis knows of, which an idle session can only learn here.
@@ -85,18 +93,20 @@ class Leases:
 
     async def find_seed(self, keys: SessionKeys, session_id: str) -> Seed | None:
         """The place that a session's own entries tell, for a state that was lost. Raises SinkFault."""
-        found: list[dict[bytes, bytes]] = []
-        end = "+"
+        traces: list[Trace] = []
+        begin = "+"
         for _ in range(_MAX_PAGES):
-            page = await self._link.call("XREVRANGE", keys.events, end, "-", "COUNT", _PAGE_ENTRIES)
-            for _, fields in page:
-                entry = dict(zip(fields[::2], fields[1::2], strict=True))
-                if entry.get(b"session_id") == session_id.encode():
-                    found.append(entry)
-            if len(page) < _PAGE_ENTRIES or len(found) >= _PAGE_ENTRIES:
+            packed = _FIND.pack((keys.events,), (begin, _PAGE_ENTRIES, session_id))
+            found, last, looked_at = await self._link.run(_FIND, packed)
+            try:
+                traces += [trace_of(dict(zip(fields[::2], fields[1::2], strict=True))) for fields in found]
+            except (KeyError, ValueError) as error:
+                detail = f"{keys.events} holds an entry of {session_id} that the bridge did not write ({error!r})"
+                raise SinkFault("damaged", f"{detail} - delete it with XDEL") from error
+            if looked_at < _PAGE_ENTRIES or len(traces) >= _ENOUGH_ENTRIES:
                 break
-            end = f"({page[-1][0].decode()}"
-        return seed_from_entries(found[::-1])
+            begin = f"({last.decode()}"
+        return seed_from_traces(traces[::-1])
 
     async def register(self) -> Registration:
         """Say that this worker lives. Raises SinkFault."""
@@ -114,12 +124,14 @@ class Leases:
 
 
 def _claim(reply: Any) -> Claim | HeldBy | None:
+    """Raises ValueError where the place was damaged."""
     match reply:
         case [b"NEW"]:
             return None
         case [b"HELD", bytes(owner), int(left)]:
             return HeldBy(owner=owner.decode(errors="replace"), remaining_seconds=left / 1000)
         case [b"OK", token, cursor, ordinal, seq, commits, phase, list(window), seeded]:
+            Window(0, window)  # to see that it can be read
             place = Place(cursor=cursor.decode() or None, ordinal=int(ordinal), seq=int(seq), commits=int(commits))
             return Claim(
                 token=token.decode(),

@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.events import Place, Record
-from bridge.window import Window, digest_of
+from bridge.window import Window, digest_of, hash8
 
-__all__ = ["Seed", "seed_from_entries"]
+__all__ = ["Seed", "Trace", "seed_from_traces", "trace_of"]
 
-_WITHOUT_ID = re.compile(r"(.*)#([0-9]+)-[0-9a-f]{8}", re.DOTALL)
-_REUSED = re.compile(r"(.*)~[0-9a-f]{8}", re.DOTALL)
+_WITHOUT_ID = re.compile(r"(?P<id>.*)#(?P<ordinal>[0-9]+)-(?P<hash>[0-9a-f]{8})", re.DOTALL)
+_REUSED = re.compile(r"(?P<id>.*)~(?P<hash>[0-9a-f]{8})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,30 +29,42 @@ class Seed:
     window: Sequence[bytes]
 
 
-def seed_from_entries(entries: Sequence[Mapping[bytes, bytes]]) -> Seed | None:
-    """``entries`` are those of one session, oldest first, up to the last one. None where there are none."""
-    if not entries:
+class Trace(NamedTuple):
+    """What is kept of an entry; ``digest`` is empty for a marker."""
+
+    key: str
+    seq: int
+    digest: bytes
+
+
+def trace_of(entry: Mapping[bytes, bytes]) -> Trace:
+    """Raises KeyError or ValueError for an entry that the bridge did not write."""
+    key, data = entry[b"id"].decode(), entry[b"data"]
+    is_marker = entry[b"type"].startswith(b"bridge.") and key.startswith("bridge-")
+    return Trace(key, int(entry[b"seq"]), b"" if is_marker else digest_of(data))
+
+
+def seed_from_traces(traces: Sequence[Trace]) -> Seed | None:
+    """``traces`` are those of one session, oldest first, up to the last one. None where there are none."""
+    if not traces:
         return None
-    seq = int(entries[-1][b"seq"])
-    cursor, ordinal = _cursor_of([entry[b"id"].decode() for entry in entries])
-    window = Window(len(entries))
-    known = [
-        Record(entry[b"id"].decode(), "", entry[b"data"], 0.0, "", digest_of(entry[b"data"]), None, 0)
-        for entry in entries
-        if not entry[b"id"].startswith(b"bridge-")
-    ]
+    cursor, ordinal = _cursor_of(traces)
+    window = Window(len(traces))
+    known = [Record(one.key, "", b"", 0.0, "", one.digest, None, 0) for one in traces if one.digest]
     for record in known:
         window.remember(record.key, record.digest)
     window.committed(known, window.seal(known))
-    return Seed(place=Place(cursor=cursor, ordinal=ordinal, seq=seq), window=tuple(window.blobs()))
+    return Seed(place=Place(cursor=cursor, ordinal=ordinal, seq=traces[-1].seq), window=tuple(window.blobs()))
 
 
-def _cursor_of(keys: Sequence[str]) -> tuple[str | None, int]:
-    for key in reversed(keys):
-        if key.startswith("bridge-"):
+def _cursor_of(traces: Sequence[Trace]) -> tuple[str | None, int]:
+    for key, _, digest in reversed(traces):
+        if not digest:
             continue
-        if match := _WITHOUT_ID.fullmatch(key):
-            return (None if match[1] == "0" else match[1]), int(match[2])
-        match = _REUSED.fullmatch(key)
-        return (match[1] if match else key), 0
+        # A server's own id may look like a key of ours; but it does not end with the hash of the data.
+        if (made := _WITHOUT_ID.fullmatch(key)) and made["hash"] == hash8(digest):
+            return (None if made["id"] == "0" else made["id"]), int(made["ordinal"])
+        if (made := _REUSED.fullmatch(key)) and made["hash"] == hash8(digest):
+            return made["id"], 0
+        return key, 0
     return None, 0

@@ -94,21 +94,14 @@ class Tenure:
             self._not_before = time.monotonic() + _RETRY_AFTER_REFUSAL_SECONDS
 
     async def _take(self, begin: bool) -> None:
-        place = self._remembered[0] if self._remembered else None
-        restart = self._emptied and self._on_lost is OnLost.RESTART
-        seed = None
-        if self._remembered and not restart:
-            seed = Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs()))
         begin = begin or self._emptied  # who held it when Redis was emptied knows the place best, and comes first
-        claim = await self._leases.acquire(self._keys, seed if begin else None, begin=begin)
-        if isinstance(claim, Claim) and claim.place.seq == 0 and self._on_lost is OnLost.RESUME:
-            # A new session, or one whose state was deleted or evicted while its entries are still there.
-            seed = await self._leases.find_seed(self._keys, self.session.session_id)
-            claim = await self._leases.acquire(self._keys, seed) if seed else claim
+        claim = await self._leases.acquire(self._keys, begin=begin)
+        if isinstance(claim, Claim) and claim.place.seq == 0 and (seed := await self._find_seed()):
+            claim = await self._leases.acquire(self._keys, seed)
         if not isinstance(claim, Claim):
             self.status.owner = claim.owner if claim else None
             return
-        gap = self._compare(claim, place)
+        gap = self._compare(claim, self._remembered[0] if self._remembered else None)
         self._emptied = False
         self._remembered = None
         self._claim = claim
@@ -121,6 +114,19 @@ class Tenure:
         self._pump = self._make_pump(claim, gap)
         self._leaving = False
         self._task = asyncio.create_task(self._run(self._pump, claim), name=f"tenure {self.session.name}")
+
+    async def _find_seed(self) -> Seed | None:
+        """The place of a session of which Redis knows none: a new one, or its state was deleted, evicted or flushed.
+
+        Our memory may be older than the entries, where another worker went on after us; the entries may be gone.
+        """
+        seeds: list[Seed] = []
+        if self._remembered and not (self._emptied and self._on_lost is OnLost.RESTART):
+            seeds.append(Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs())))
+        if self._on_lost is OnLost.RESUME:
+            found = await self._leases.find_seed(self._keys, self.session.session_id)
+            seeds += [found] if found else []
+        return max(seeds, key=lambda seed: seed.place.seq, default=None)
 
     async def renew(self) -> None:
         """Keep the lease, and learn from Redis whether the place is still the one we committed."""

@@ -1,0 +1,106 @@
+"""What an enemy of the guarantee would try: damaged keys, old memories, and settings that are rarely used."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.simulator import Closing
+from tests.acceptance.rig import Rig, keys_of
+from tests.acceptance.worker import until
+
+
+async def test_a_gap_with_markers_off_is_counted_and_stops_nothing(rig: Rig) -> None:
+    """A server without ids leaves a gap at each reconnect, and then there is nothing to append for it."""
+    session = rig.simulator.create_session("lsn-unmarked")
+    session.change(ids=False)
+    worker = await rig.worker(session, stream__markers=False).start()
+    for count in range(1, 4):
+        await session.wait_connected()
+        session.generate(20)
+        await rig.reaches(session, 20 * count)
+        session.drop(Closing.CUT)
+        await until(worker.counts("gaps_total", count, reason="no_cursor"), "the gap is counted")
+    await rig.assert_kept(session)
+    assert not worker.said("session.crashed")
+
+
+async def test_a_lost_state_is_rebuilt_from_the_entries_and_not_from_an_older_memory(rig: Rig) -> None:
+    """The first worker remembers where it stood; the second one went on, died, and the state was deleted."""
+    session = rig.simulator.create_session("lsn-remembered")
+    first = await rig.worker(session).start()
+    await session.wait_connected()
+    session.generate(100)
+    await rig.reaches(session, 100)
+    second = await (await rig.worker(session).start()).wait_ready()
+    first.pause()
+    await until(lambda: bool(second.said("lease.taken")), "the second worker takes over")
+    session.generate(100)
+    await rig.reaches(session, 200)
+    await second.kill()
+    await rig.client.delete(keys_of(session).state, keys_of(session).seen)
+    first.resume()
+    session.generate(10)
+    report = await rig.assert_kept(session)
+    assert report.sessions[0].events == 210
+    assert report.sessions[0].gaps == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("commits", "abc"), ("seq", "1.5"), ("ordinal", ""), ("phase", "over"), ("cursor", b"\xff"), ("token", "x")],
+)
+async def test_a_damaged_state_stops_its_own_session_until_it_is_deleted(rig: Rig, field: str, value: str) -> None:
+    """Somebody wrote into the hash by hand. The other session goes on, and the message says what to do."""
+    damaged, sound = rig.simulator.create_session("lsn-damaged"), rig.simulator.create_session("lsn-sound")
+    worker = await rig.worker(damaged, sound).start()
+    damaged.generate(5)
+    await rig.reaches(damaged, 5)
+    await worker.kill()
+    await rig.client.hset(keys_of(damaged).state, field, value)
+    damaged.generate(5)
+    await worker.start()
+    if field != "token":  # any token is as good as none
+        await until(lambda: bool(worker.said("lease.not_taken")), "the damage is told")
+        assert keys_of(damaged).state in worker.said("lease.not_taken")[0]["error"]
+    sound.generate(5)
+    await rig.reaches(sound, 5)
+    if field != "token":
+        await rig.client.delete(keys_of(damaged).state)
+    await rig.assert_kept(damaged, sound)
+    assert worker.running
+
+
+@pytest.mark.parametrize("key", ["seen", "events"])
+async def test_foreign_things_in_the_keys_of_a_session_stop_that_session_alone(rig: Rig, key: str) -> None:
+    """An entry that is not ours at the end of the stream, and an element that is not ours in the dedupe window."""
+    damaged, sound = rig.simulator.create_session("lsn-damaged"), rig.simulator.create_session("lsn-sound")
+    name = getattr(keys_of(damaged), key)
+    if key == "seen":
+        await rig.client.rpush(name, "hello")
+    else:
+        await rig.client.xadd(name, {"session_id": "lsn-damaged", "hello": "world"})
+    worker = await rig.worker(damaged, sound).start()
+    await until(lambda: bool(worker.said("lease.not_taken")), "the damage is told")
+    assert name in worker.said("lease.not_taken")[0]["error"]
+    damaged.generate(5)
+    sound.generate(5)
+    await rig.reaches(sound, 5)
+    await rig.client.delete(name)
+    await rig.assert_kept(damaged, sound)
+
+
+async def test_a_seq_damaged_under_a_running_worker_writes_nothing_until_it_is_mended(rig: Rig) -> None:
+    """Not even dead letters, which stand before the first entry of the batch."""
+    session = rig.simulator.create_session("lsn-damaged")
+    worker = await rig.worker(session).start()
+    await session.wait_connected()
+    session.generate(5)
+    await rig.reaches(session, 5)
+    await rig.client.hset(keys_of(session).state, "seq", "abc")
+    session.emit("no JSON")
+    session.generate(5)
+    await until(worker.counts("commits_total", 3, result="error"), "the commit is refused")
+    assert keys_of(session).state in (await worker.session("lsn-damaged"))["last_error"]
+    assert not await rig.client.exists(keys_of(session).dead_letter)
+    await rig.client.hset(keys_of(session).state, "seq", 5)
+    await rig.assert_kept(session)
