@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 import redis as sync_redis
 from hypothesis import HealthCheck, settings
@@ -52,7 +53,7 @@ class CommitMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.Runner()
-        self.client = sync_redis.Redis.from_url(self.url)
+        self.client: Any = sync_redis.Redis.from_url(self.url)  # redis-py's types know every reply that could be
         self.link = self.loop.run(self._link())
         self.keys = session_keys("lens:{<name>}:events", Session(name=f"model-{next(_runs)}", session_id="lsn-1"))
         self.sink = RedisSink(self.link, self.keys, "lsn-1", StreamSettings())

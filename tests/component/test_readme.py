@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -27,18 +27,17 @@ async def test_the_consumer_prints_each_event_once_though_it_was_delivered_twice
         await redis.xadd(stream, {**fields, "received_at": "1.000"})
     await redis.xreadgroup(group, "my-service-1", {stream: ">"}, count=2)  # delivered, never acknowledged
     [source] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", source],
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-u", "-c", source),
         env=os.environ | {"BRIDGE_REDIS__URL": redis_server.url},
-        stdout=subprocess.PIPE,
-        text=True,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         assert process.stdout is not None
-        assert [process.stdout.readline() for _ in range(3)] == ["1 t {}\n", "2 t {}\n", "3 t {}\n"]
+        assert [await process.stdout.readline() for _ in range(3)] == [b"1 t {}\n", b"2 t {}\n", b"3 t {}\n"]
     finally:
         process.kill()
-        process.communicate()
+        await process.communicate()
 
 
 def test_every_file_that_is_linked_exists() -> None:
