@@ -65,6 +65,7 @@ class Intake:
         self._position = place.ordinal
         self._replaying = False
         self._cursor_at_open = place.cursor
+        self._cursor_digest = b""  # kept apart from the window, which a long replay empties
         self._fresh = False
         self._content: ContentReplay | None = None
         self._held: list[tuple[ServerSentEvent, float]] = []
@@ -78,6 +79,7 @@ class Intake:
     def opened(self, *, resumed: bool) -> None:
         """A connection stands. ``resumed``: it was asked to go on after ``cursor``."""
         self._at, self._cursor_at_open, self._fresh = self.cursor, self.cursor, False
+        self._cursor_digest = (self.cursor and self._window.get(self.cursor)) or b""
         prefix = f"{self.cursor or 0}#"
         remembered = self._window.tail_of(prefix, self._ordinal)
         by_position = resumed and len(remembered) == self._ordinal
@@ -147,6 +149,8 @@ class Intake:
             self._release_into(taken)
         digest = digest_of(event.raw)
         known = self._window.get(key)
+        if known is None and key == self._cursor_at_open and digest == self._cursor_digest:
+            known = digest
         if known is None:
             self.cursor, self._ordinal = key, 0
             self._at, self._position, self._replaying = key, 0, False
@@ -155,7 +159,10 @@ class Intake:
         reused = f"{key}~{hash8(digest)}"
         if known == digest or self._window.get(reused) == digest:
             taken.duplicates += 1
-            taken.overrun |= self._fresh and key == self._cursor_at_open
+            if self._fresh and key == self._cursor_at_open:
+                # What was published since the connection opened lay before the cursor: the window was too small for it.
+                taken.overrun = True
+                self.cursor, self._ordinal = key, 0
             self._at, self._position, self._replaying = key, 0, True
             return
         taken.conflicts += 1

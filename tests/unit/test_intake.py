@@ -304,6 +304,25 @@ def test_a_replay_longer_than_the_window_is_noticed_when_it_brings_back_the_curs
     assert made.accept(history, 2.0).overrun
 
 
+def test_an_overrun_is_noticed_when_commits_keep_pace_with_the_replay() -> None:
+    """Each event that is published again pushes the next one out of the window: at last the cursor itself."""
+    made = make(START, Window(2))
+    committed = Committed(made._window)
+    made.opened(resumed=False)
+    history = [sse(result(n), str(n)) for n in range(1, 7)]
+    for event in history:
+        committed.commit(made.accept([event], 1.0).records)
+    made.opened(resumed=True)
+    overran = []
+    for event in [*history, sse(result(7), "7")]:
+        taken = made.accept([event], 2.0)
+        overran.append(taken.overrun)
+        committed.commit(taken.records)
+    assert overran == [False] * 5 + [True, False]
+    assert [record.key for record in committed.records][-2:] == ["5", "7"], "the cursor itself is not published again"
+    assert made.cursor == "7"
+
+
 # Against a server that may do anything it is allowed to
 
 
