@@ -79,7 +79,7 @@ class CommitMachine(RuleBasedStateMachine):
         self.client.delete(self.keys.lease)
         worker = self.workers[index]
         claim = self.loop.run(worker.leases.acquire(self.keys))
-        assert not isinstance(claim, HeldBy)
+        assert isinstance(claim, Claim)
         worker.claim, worker.place, worker.window = claim, claim.place, Window(5, claim.window)
 
     @rule(index=st.integers(0, 2))

@@ -36,7 +36,8 @@ def test_an_event_counts_as_seen_as_soon_as_it_is_received() -> None:
 
 def test_the_oldest_batch_goes_only_when_the_others_fill_the_window() -> None:
     """At least the last `size` events are known, whatever the batches are."""
-    window, stored = Window(4), []
+    window = Window(4)
+    stored: list[bytes] = []
     commit(window, stored, ["a", "b", "c"])
     commit(window, stored, ["d", "e", "f"])
     assert window.get("a") is not None
@@ -54,7 +55,8 @@ def test_markers_take_no_part() -> None:
 
 def test_a_window_of_zero_remembers_nothing() -> None:
     """`dedupe.window_events: 0` turns it off."""
-    window, stored = Window(0), []
+    window = Window(0)
+    stored: list[bytes] = []
     commit(window, stored, ["a"])
     assert window.get("a") is None
     assert stored == []
@@ -62,7 +64,8 @@ def test_a_window_of_zero_remembers_nothing() -> None:
 
 def test_a_very_long_id_is_remembered_by_its_hash() -> None:
     """Two thousand ids of a megabyte must not be kept, and two of them must not be mixed up."""
-    window, stored = Window(4), []
+    window = Window(4)
+    stored: list[bytes] = []
     long = "x" * 4000
     commit(window, stored, [long, long + "y"])
     assert len(stored[0]) < 400
@@ -73,7 +76,8 @@ def test_a_very_long_id_is_remembered_by_its_hash() -> None:
 
 def test_the_tail_of_a_prefix_comes_oldest_first() -> None:
     """The events without an id since the cursor, in the order in which they came."""
-    window, stored = Window(10), []
+    window = Window(10)
+    stored: list[bytes] = []
     commit(window, stored, ["5", "5#1-aa", "5#2-bb", "5#3-cc"])
     assert Window(10, stored).tail_of("5#", 2) == [digest_of(b"5#2-bb"), digest_of(b"5#3-cc")]
     assert window.tail_of("5#", 0) == []
@@ -91,7 +95,8 @@ _ids = st.text(alphabet=st.characters(exclude_characters="\r\n\0", codec="utf-8"
 @given(st.lists(st.lists(_ids, max_size=9), max_size=12), st.integers(0, 20))
 def test_what_redis_holds_rebuilds_the_same_window(batches: list[list[str]], size: int) -> None:
     """After any commits, a worker that starts from Redis knows what the one before it knew."""
-    window, stored = Window(size), []
+    window = Window(size)
+    stored: list[bytes] = []
     seen: dict[str, None] = {}
     for batch in batches:
         fresh = [key for key in dict.fromkeys(batch) if key not in seen]
