@@ -58,6 +58,10 @@ class OpenSource:
         self._decoder = decoder
         self._chunks: AsyncIterator[bytes] = response.aiter_raw()
         self._event_timeout_seconds = settings.event_timeout_seconds
+        self._idle_timeout_seconds = settings.idle_timeout_seconds
+        self._waiting_since: float | None = None
+        self._giving_up: asyncio.Task[None] | None = None
+        self._watch = asyncio.get_running_loop().call_later(self._idle_timeout_seconds, self._check_idle)
         self._incomplete_since: float | None = None
         coding = response.headers.get("content-encoding", "identity").strip().lower()
         self._inflate = zlib.decompressobj(wbits=47) if coding in ("gzip", "deflate") else None
@@ -72,14 +76,17 @@ class OpenSource:
         """The events of the next chunk (often none), or how the connection ended. Any byte counts as life."""
         if self._unknown_coding:
             return Closed(reason=DisconnectReason.BAD_ENCODING, detail=f"content-encoding {self._unknown_coding!r}")
+        self._waiting_since = time.monotonic()
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
             return Closed(reason=DisconnectReason.CLOSED)
-        except httpx.ReadTimeout:
-            return Closed(reason=DisconnectReason.IDLE_TIMEOUT, detail="no byte came for source.idle_timeout_seconds")
         except _NETWORK_ERRORS as error:
+            if self._giving_up or isinstance(error, httpx.ReadTimeout):
+                detail = "no byte came for source.idle_timeout_seconds"
+                return Closed(reason=DisconnectReason.IDLE_TIMEOUT, detail=detail)
             return Closed(reason=DisconnectReason.RESET, detail=_describe(error))
+        self._waiting_since = None
         self.bytes_received += len(chunk)
         try:
             events = self._decoder.feed(chunk) if self._inflate is None else self._feed_inflated(chunk)
@@ -95,8 +102,18 @@ class OpenSource:
 
     async def aclose(self) -> None:
         """Close the connection; what was not read is left to the server."""
+        self._watch.cancel()
         with suppress(*_NETWORK_ERRORS, RuntimeError):
             await self._response.aclose()
+
+    def _check_idle(self) -> None:
+        # aiohttp forgets its own time-out after a chunk that it cannot parse; whoever reads would wait for ever.
+        waited = 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
+        loop = asyncio.get_running_loop()
+        if waited < self._idle_timeout_seconds:
+            self._watch = loop.call_later(self._idle_timeout_seconds - waited, self._check_idle)
+        else:
+            self._giving_up = loop.create_task(self._response.aclose())  # which ends the read
 
     def _feed_inflated(self, chunk: bytes) -> list[ServerSentEvent]:
         # In small steps, so that a few bytes of a gzip bomb meet the decoder's caps and not our memory.
@@ -105,6 +122,9 @@ class OpenSource:
         while chunk:
             events += self._decoder.feed(self._inflate.decompress(chunk, _INFLATE_STEP_BYTES))
             chunk = self._inflate.unconsumed_tail
+            if self._inflate.eof:  # a body may be several gzip members, one after the other (RFC 1952, 2.2)
+                chunk = self._inflate.unused_data
+                self._inflate = zlib.decompressobj(wbits=47)
         return events
 
 
@@ -157,7 +177,8 @@ class LensSource:
         """Ask `/lens/sessions/metadata` whether a session is still active. Never raises for the API's faults."""
         query = f"?session_id={session_id}&shard_index=-1&max_items_per_shard=-1"
         try:
-            response = await self._get(f"/lens/sessions/metadata{query}", {"Accept": "application/json"})
+            headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+            response = await self._get(f"/lens/sessions/metadata{query}", headers)
             try:
                 body = await self._body(response, _MAX_METADATA_BYTES)
             finally:
@@ -215,8 +236,8 @@ class LensSource:
             return Refused(outcome=ConnectOutcome.BAD_RESPONSE, status=status, detail=detail)
         outcome = classify_status(status, cursor_sent=cursor_sent)
         detail = f"{self._where(response)} answers {status}: {self._words(body)}{_advice(outcome)}"
-        if location := response.headers.get("location"):
-            detail += f" - redirects to another host are not followed: {httpx.URL(location).host}"
+        if response.next_request is not None:
+            detail += f" - redirects to another host are not followed: {response.next_request.url.host}"
         retry_after = retry_after_seconds(response.headers.get("retry-after"))
         return Refused(outcome=outcome, status=status, detail=detail, retry_after_seconds=retry_after)
 
@@ -239,7 +260,7 @@ class LensSource:
 
     def _words(self, body: bytes) -> str:
         # An error report may quote the request, and with it the key.
-        return error_text(self._secrets.mask_bytes(body)) or "(no text)"
+        return self._secrets.mask(error_text(self._secrets.mask_bytes(body))) or "(no text)"
 
 
 def _lookup_of(body: bytes, session_id: str) -> Lookup:
@@ -247,12 +268,14 @@ def _lookup_of(body: bytes, session_id: str) -> Lookup:
         answer: Any = json.loads(body)
     except (ValueError, RecursionError):
         return Unanswered(detail="the metadata endpoint did not answer with JSON")
-    if isinstance(answer, dict):
-        answer = answer.get("sessions", answer.get("metadata", [answer]))
-    if not isinstance(answer, list):
+    if isinstance(answer, dict) and "session_id" not in answer:
+        answer = answer.get("sessions", answer.get("metadata"))
+    sessions = answer if isinstance(answer, list) else [answer]
+    if not all(isinstance(entry, dict) and "session_id" in entry for entry in sessions):
+        # An error in the shape of an answer, for one: it must not end a session.
         return Unanswered(detail="the metadata endpoint did not answer with a list of sessions")
-    for entry in answer:
-        if isinstance(entry, dict) and entry.get("session_id") == session_id:
+    for entry in sessions:
+        if entry["session_id"] == session_id:
             status = str(entry.get("session_status", ""))
             return Over(status=status) if is_over(status) else Active(status=status)
     return Over(status="unknown")
