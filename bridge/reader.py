@@ -73,6 +73,7 @@ class Reader:
         self._without_cursor = False  # the server refused our cursor: connect without it, once
         self._not_found = 0
         self._last_open = time.monotonic()
+        self._held_check: asyncio.TimerHandle | None = None
 
     async def run(self) -> str:
         """Read until the session is over; tells why."""
@@ -90,6 +91,7 @@ class Reader:
 
     def release_held(self) -> None:
         """Put what was kept back as a possible replay into the buffer."""
+        self._held_check = None
         if self._intake.holding:
             self._take_in(self._intake.release(), time.time())
 
@@ -109,6 +111,7 @@ class Reader:
         status.metrics.connected(ConnectOutcome.OK)
         opened = time.monotonic()
         self._intake.opened(resumed=connection.resumed)
+        self._watch_held()  # what was held so far may be decided by what this connection replays
         log.info("source.opened", resumed=connection.resumed)
         if not connection.resumed:
             self.mark_gap(self._gap_reason())
@@ -131,7 +134,6 @@ class Reader:
     async def _read(self, connection: Connection) -> Closed:
         status, metrics = self._status, self._status.metrics
         counted = 0
-        held_check: asyncio.TimerHandle | None = None
         while True:
             events = await connection.read()
             if isinstance(events, Closed):
@@ -146,10 +148,16 @@ class Reader:
             self._take_in(taken, now)
             if taken.ended:
                 return Closed(reason=DisconnectReason.END)
-            if self._intake.holding and (held_check is None or held_check.when() < asyncio.get_running_loop().time()):
-                held_check = asyncio.get_running_loop().call_later(HOLD_SECONDS, self.release_held)
+            if self._intake.holding and self._held_check is None:
+                self._watch_held()
             if self._buffer.full:
                 await self._wait_for_room()
+
+    def _watch_held(self) -> None:
+        if self._held_check is not None:
+            self._held_check.cancel()
+        loop = asyncio.get_running_loop()
+        self._held_check = loop.call_later(HOLD_SECONDS, self.release_held) if self._intake.holding else None
 
     def _take_in(self, taken: Taken, now: float) -> None:
         status, metrics = self._status, self._status.metrics

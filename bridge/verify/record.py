@@ -36,8 +36,13 @@ def delivered(entry: Entry) -> Delivered | None:
     gap = entry.is_marker and entry.type == "bridge.gap"
     if entry.is_marker and not gap:
         return None
-    digest = "" if gap else hashlib.sha256(entry.data).hexdigest()
+    digest = "" if gap else hashlib.sha256(_as_read(entry.data)).hexdigest()
     return Delivered(entry.entry, entry.id, entry.seq, digest, entry.after, gap)
+
+
+def _as_read(data: bytes) -> bytes:
+    """The data as the standard lets a client read it, which is what the record holds: U+FFFD for what is not UTF-8."""
+    return data.decode("utf-8", "replace").encode()
 
 
 def compare(
