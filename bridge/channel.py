@@ -115,9 +115,12 @@ class Channel(asyncio.Protocol):
         if future.done():
             return  # its caller was cancelled; the reply had to be taken all the same
         if isinstance(reply, hiredis.ReplyError):
-            future.set_exception(_fault_of(str(reply), self._where))
+            fault = _fault_of(str(reply), self._where)
+            future.set_exception(fault)
             if str(reply).startswith("ERR Protocol error"):
                 self.close()  # Redis reads no further and will hang up: let nobody post to it
+            elif fault.kind in ("read_only", "primary_down"):
+                self._break(fault)  # a primary that was demoted hangs up on nobody; look anew where the primary is
         else:
             future.set_result(reply)
 

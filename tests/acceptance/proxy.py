@@ -19,7 +19,8 @@ class Proxy:
         self.delay_seconds = 0.0  # of each piece of an answer
         self.connections = 0  # ever made
         self.swallowed = 0  # answers that were thrown away
-        self._target = (host, port)
+        self.target_port = port  # of connections from now on
+        self._host = host
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
         self._swallow: bytes | None = None
@@ -56,7 +57,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            far_reader, far_writer = await asyncio.open_connection(self._host, self.target_port)
         except OSError:
             writer.transport.abort()
             return

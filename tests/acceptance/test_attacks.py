@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from redis.asyncio import Redis
 
-from bridge.simulator import Closing
+from bridge.redis_server import RedisServer
+from bridge.simulator import Closing, SimulatedSession
+from tests.acceptance.proxy import Proxy
 from tests.acceptance.rig import Rig, keys_of
 from tests.acceptance.worker import until
 
@@ -104,3 +107,28 @@ async def test_a_seq_damaged_under_a_running_worker_writes_nothing_until_it_is_m
     assert not await rig.client.exists(keys_of(session).dead_letter)
     await rig.client.hset(keys_of(session).state, "seq", 5)
     await rig.assert_kept(session)
+
+
+async def test_a_primary_that_was_made_a_replica_is_left_for_the_new_one(rig: Rig) -> None:
+    """Behind one address, as with a Kubernetes Service: connections to the old primary stay open, and only read."""
+    session = rig.simulator.create_session("lsn-demoted")
+    async with RedisServer() as other, Redis.from_url(other.url) as new, Proxy(rig.server.port) as service:
+        url = f"redis://127.0.0.1:{service.port}/0"
+        worker = await rig.worker(session, redis__url=url).start()
+        session.generate(50)
+        await rig.reaches(session, 50)
+        await new.replicaof("127.0.0.1", str(rig.server.port))
+        await until(lambda: _has_seq(new, session, 50), "the replica has it all")
+        await new.replicaof("NO", "ONE")
+        service.target_port = other.port
+        await rig.client.replicaof("127.0.0.1", str(other.port))
+        try:
+            session.generate(50)
+            await until(lambda: _has_seq(new, session, 100), "the worker goes on at the new primary")
+        finally:
+            await rig.client.replicaof("NO", "ONE")
+        assert await worker.metric("rollbacks_total") == 0
+
+
+async def _has_seq(client: Redis, session: SimulatedSession, seq: int) -> bool:
+    return await client.hget(keys_of(session).state, "seq") == b"%d" % seq
