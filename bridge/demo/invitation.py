@@ -13,13 +13,24 @@ GROUP = "demo"
 
 
 def invitation(
-    *, redis_url: str, base_url: str, control_url: str, admin_urls: Sequence[str], stream_key: str, session: str
+    *,
+    redis_url: str,
+    base_url: str,
+    control_url: str,
+    admin_urls: Sequence[str],
+    stream_key: str,
+    session: str,
+    python: str,
+    bridge: str,
 ) -> list[Line]:
-    """Addresses and commands to copy. ``session``: ``name=id`` of the session behind ``stream_key``."""
+    """Addresses and commands to copy. ``session``: ``name=id`` of the session behind ``stream_key``.
+
+    ``python`` and ``bridge``: how a shell finds an interpreter that has redis, and the command line.
+    """
     port = urlsplit(redis_url).port
     reads = f"r.xreadgroup('{GROUP}', 'me', {{'{stream_key}': '>'}}, count=3)"
     program = f"import redis; r = redis.Redis(port={port}, decode_responses=True); print({reads})"
-    check = f"lens-bridge verify --redis-url {redis_url} --sessions {session} --simulator {control_url}"
+    check = f"{bridge} verify --redis-url {redis_url} --sessions {session} --simulator {control_url}"
     addresses = [
         ("Redis", redis_url),
         ("lens API", f"{base_url}  (faults at {control_url})"),
@@ -27,8 +38,8 @@ def invitation(
     ]
     commands = [
         ("read as a consumer", f"redis-cli -p {port} XREADGROUP GROUP {GROUP} me COUNT 3 STREAMS '{stream_key}' '>'"),
-        ("the same in Python", f'python -c "{program}"'),
-        ("watch events land", f"lens-bridge tail --redis-url {redis_url} --sessions {session}"),
+        ("the same in Python", f'{python} -c "{program}"'),
+        ("watch events land", f"{bridge} tail --redis-url {redis_url} --sessions {session}"),
         ("check it yourself", check),
     ]
     lines: list[Line] = [(), (Span("  Left running, at a tenth of the pace. Ctrl-C ends it.", Tone.BOLD),), ()]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import shlex
+import shutil
 import signal
 import sys
 import time
@@ -213,6 +215,8 @@ async def _stay(stage: _Stage, display: Display) -> None:
             admin_urls=[one.admin_url or "" for one in stage.workers],
             stream_key=session_keys(TEMPLATE, first).events,
             session=f"{first.name}={first.session_id}",
+            python=shlex.quote(sys.executable),
+            bridge="lens-bridge" if shutil.which("lens-bridge") else f"{shlex.quote(sys.executable)} -m bridge",
         )
     )
     await stage.story.end()

@@ -19,11 +19,15 @@ _BLANK: Line = ()
 
 
 def draw(scene: Scene, width: int, height: int | None = None) -> list[Line]:
-    """The screen. With a ``height`` only the end of the story that fits is shown."""
-    top = [*_title(scene), _BLANK, *_sessions(scene, width), _BLANK, *_newest(scene), _BLANK, *_workers(scene), _BLANK]
+    """The screen. With a ``height`` only as much is shown as fits, of the story its end."""
+    parts = [_title(scene), _sessions(scene, width), _newest(scene), list(_workers(scene))]
+    if height is not None and sum(len(part) + 1 for part in parts) + _LEAST_STORY > height:
+        parts.pop(2)  # of a small screen the newest entries can be spared most easily
+    top = [line for part in parts for line in (*part, _BLANK)]
     room = len(scene.happenings) if height is None else max(_LEAST_STORY, height - len(top))
     story = [story_line(one) for one in scene.happenings[-room:]]
-    return [cut(line, width) for line in (*top, *story)]
+    lines = [cut(line, width) for line in (*top, *story)]
+    return lines if height is None else lines[-height:]  # a line more would scroll the screen with each redraw
 
 
 def story_line(happening: Happening) -> Line:
@@ -35,7 +39,7 @@ def _title(scene: Scene) -> list[Line]:
     where = f"    {scene.elapsed:.0f} s, seed {scene.seed}"
     return [
         (Span("  lens-bridge demo", Tone.BOLD), Span(where, Tone.DIM)),
-        (Span("  lens API (simulated, drops connections at random)  →  two workers  →  Redis Streams", Tone.DIM),),
+        (Span("  lens API (simulated, drops connections)  →  two workers  →  Redis Streams", Tone.DIM),),
     ]
 
 

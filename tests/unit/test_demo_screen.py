@@ -9,12 +9,15 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bridge.demo.invitation import invitation
 from bridge.demo.picture import picture
+from bridge.demo.report import Judgement, Tally, judgement_lines
 from bridge.demo.scene import Gauge, Newest, Scene, SessionView, WorkerView
 from bridge.demo.screen import BARS, draw
 from bridge.demo.story import DemoError, Happening, Story
 from bridge.demo.terminal import LiveDisplay, PlainDisplay, display_for
 from bridge.demo.text import Line, Span, Tone, columns, cut, plain, styled
+from bridge.verify.report import Report
 
 SESSION = SessionView(
     name="activity",
@@ -130,6 +133,31 @@ def test_a_screen_fits_the_terminal_and_keeps_the_end_of_the_story() -> None:
     assert len(texts(draw(SCENE, 60))) > 30, "without a height the whole story is shown"
 
 
+@pytest.mark.parametrize("height", [23, 19, 12, 5])
+def test_a_small_screen_is_never_overfull_and_shows_the_end_of_the_story(height: int) -> None:
+    """A line too many would make the terminal scroll with each redraw."""
+    crowd = replace(SCENE, sessions=(SESSION,) * 3, workers=(WORKER,) * 2)
+    lines = texts(draw(crowd, 60, height))
+    assert len(lines) <= height
+    assert lines[-1].endswith("happening 29")
+
+
+def test_the_verdict_fits_into_80_columns() -> None:
+    """Numbers of five digits included, names as long as the demo's."""
+    tally = Tally(
+        name="machine-state",
+        sent=99_999,
+        published=99_999,
+        twice=0,
+        missing=0,
+        out_of_order=0,
+        reconnects=9_999,
+        takeovers=99,
+    )
+    exact = Judgement(tallies=(tally,), report=Report(sessions=()))
+    assert max(len(line) for line in texts(judgement_lines(exact))) <= 80
+
+
 def test_a_session_without_an_owner_is_said_to_have_none() -> None:
     """Between a kill and the takeover nobody reads it."""
     orphan = replace(SCENE, sessions=(replace(SESSION, owner=None),))
@@ -199,3 +227,21 @@ def test_the_picture_is_well_formed_and_says_what_the_screen_says() -> None:
     assert '["A <person> & a forklift"]' in said
     assert "happening 29" in said
     assert len(list(root.iter("{http://www.w3.org/2000/svg}rect"))) == 1 + 2, "the window and two bars"
+
+
+def test_who_is_invited_gets_commands_that_run_from_any_directory() -> None:
+    """After `make demo` the programs are in a virtual environment that no shell knows of."""
+    lines = texts(
+        invitation(
+            redis_url="redis://127.0.0.1:4711/0",
+            base_url="http://127.0.0.1:1/v0.5",
+            control_url="http://127.0.0.1:2/control",
+            admin_urls=["http://127.0.0.1:3/"],
+            stream_key="lens:{activity}:events",
+            session="activity=lsn-1",
+            python="/venv/bin/python",
+            bridge="/venv/bin/python -m bridge",
+        )
+    )
+    assert "  /venv/bin/python -m bridge tail --redis-url redis://127.0.0.1:4711/0 --sessions activity=lsn-1" in lines
+    assert any(line.startswith('  /venv/bin/python -c "import redis;') for line in lines)
