@@ -65,6 +65,7 @@ class OpenSource:
         self._incomplete_since: float | None = None
         coding = response.headers.get("content-encoding", "identity").strip().lower()
         self._inflate = zlib.decompressobj(wbits=47) if coding in ("gzip", "deflate") else None
+        self._deflated: bytes | None = None  # what is left to inflate; b"" where zlib itself still holds some
         self._unknown_coding = coding if self._inflate is None and coding not in ("", "identity") else None
 
     @property
@@ -78,7 +79,7 @@ class OpenSource:
             return Closed(reason=DisconnectReason.BAD_ENCODING, detail=f"content-encoding {self._unknown_coding!r}")
         self._waiting_since = time.monotonic()
         try:
-            chunk = await anext(self._chunks)
+            chunk = await self._next_bytes()
         except StopAsyncIteration:
             return Closed(reason=DisconnectReason.CLOSED)
         except _NETWORK_ERRORS as error:
@@ -87,9 +88,8 @@ class OpenSource:
                 return Closed(reason=DisconnectReason.IDLE_TIMEOUT, detail=detail)
             return Closed(reason=DisconnectReason.RESET, detail=_describe(error))
         self._waiting_since = None
-        self.bytes_received += len(chunk)
         try:
-            events = self._decoder.feed(chunk) if self._inflate is None else self._feed_inflated(chunk)
+            events = self._decoder.feed(chunk if self._inflate is None else self._inflated(chunk))
         except zlib.error as error:
             return Closed(reason=DisconnectReason.BAD_ENCODING, detail=f"broken gzip: {error}")
         if events or not self._decoder.pending:
@@ -115,17 +115,25 @@ class OpenSource:
         else:
             self._giving_up = loop.create_task(self._response.aclose())  # which ends the read
 
-    def _feed_inflated(self, chunk: bytes) -> list[ServerSentEvent]:
-        # In small steps, so that a few bytes of a gzip bomb meet the decoder's caps and not our memory.
-        assert self._inflate is not None
-        events: list[ServerSentEvent] = []
-        while chunk:
-            events += self._decoder.feed(self._inflate.decompress(chunk, _INFLATE_STEP_BYTES))
-            chunk = self._inflate.unconsumed_tail
-            if self._inflate.eof:  # a body may be several gzip members, one after the other (RFC 1952, 2.2)
-                chunk = self._inflate.unused_data
-                self._inflate = zlib.decompressobj(wbits=47)
-        return events
+    async def _next_bytes(self) -> bytes:
+        if self._deflated is not None:
+            await asyncio.sleep(0)  # others' turn between two steps
+            return self._deflated
+        chunk = await anext(self._chunks)
+        self.bytes_received += len(chunk)
+        return chunk
+
+    def _inflated(self, chunk: bytes) -> bytes:
+        """The next step of a body that was compressed; the rest waits for the next read.
+
+        A few bytes of a gzip bomb are millions of events, which would meet neither the decoder's caps nor the buffer's.
+        """
+        if self._inflate is None or self._inflate.eof:
+            self._inflate = zlib.decompressobj(wbits=47)  # a body may be several gzip members (RFC 1952, 2.2)
+        plain = self._inflate.decompress(chunk, _INFLATE_STEP_BYTES)
+        left = self._inflate.unconsumed_tail or self._inflate.unused_data
+        self._deflated = left if left or len(plain) == _INFLATE_STEP_BYTES else None
+        return plain
 
 
 class LensSource:

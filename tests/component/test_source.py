@@ -492,6 +492,20 @@ async def test_a_gzip_bomb_meets_the_cap_and_not_our_memory() -> None:
     assert [(len(event.raw), event.oversize_bytes) for event in events] == [(10_000, 50_000_000), (12, 0)]
 
 
+async def test_a_gzip_bomb_of_tiny_events_comes_in_parts() -> None:
+    """Two million events in 14 KB: whoever reads can stop where its buffer is full, and others have their turn."""
+    bomb = stream_head(Content_Encoding="gzip") + gzip.compress(b"data:\n\n" * 2_000_000)
+    async with fake_api(bomb) as api, source_of(api.base_url) as source, asyncio.timeout(30):
+        connection = await source.open("lsn-1", None)
+        assert isinstance(connection, OpenSource)
+        sizes = []
+        while not isinstance(found := await connection.read(), Closed):
+            sizes.append(len(found))
+        await connection.aclose()
+    assert sum(sizes) == 2_000_000
+    assert max(sizes) < 10_000
+
+
 async def test_gzip_that_is_cut_off_gives_what_was_whole() -> None:
     """The rest comes again after the reconnect."""
     whole = gzip.compress(EVENT * 5000, 0)
