@@ -66,6 +66,7 @@ class Committer:
     ) -> None:
         self.place = place
         self.final_phase = Phase.ACTIVE  # what to commit with the last batch, once the buffer is closed
+        self.under_way = 0  # records sent, or to be sent again, whose outcome is not known
         self._token = token
         self._window = window
         self._buffer = buffer
@@ -79,6 +80,7 @@ class Committer:
     async def run(self) -> Fenced | RolledBack | Lost | None:
         """Commit until the buffer is closed and empty (None), or until the place is no longer ours."""
         while (under := await self._next()) is not None:
+            self.under_way = len(under.batch)
             try:
                 result = await self._settle(under)
             except _RejectedError as rejected:
@@ -97,8 +99,6 @@ class Committer:
         phase = self.final_phase if last else Phase.ACTIVE
         if not batch and phase is Phase.ACTIVE:
             return None
-        if last:
-            self.final_phase = Phase.ACTIVE  # it goes with this commit
         after = replace(self.place, commits=self.place.commits + 1)
         if batch:
             after = replace(after, cursor=batch[-1].cursor, ordinal=batch[-1].ordinal)
@@ -115,6 +115,8 @@ class Committer:
                 result = await self._sink.commit(under.packed)
             except SinkFault as fault:
                 if fault.kind == "too_large":
+                    if failing:
+                        self._status.block(False)
                     raise _RejectedError(fault.detail) from fault
                 self._status.metrics.committed(CommitOutcome.ERROR)
                 self._status.fail(fault.detail)
@@ -150,6 +152,8 @@ class Committer:
                 assert_never(result)
 
     def _landed(self, under: _Under, seq: int, length: int) -> None:
+        if under.phase is not Phase.ACTIVE:
+            self.final_phase = Phase.ACTIVE  # it stands
         published = seq - self.place.seq
         self.place = replace(under.after, seq=seq)
         self._window.committed(under.batch, under.seal)
@@ -188,8 +192,10 @@ class Committer:
             self._buffer.put_back(batch)
             return
         record = batch[0]
-        kept = record.data[: self._max_dead_letter_bytes]
-        dead = DeadLetter(DeadLetterReason.REJECTED, detail, truncated=len(kept) < len(record.data))
+        limit = len(record.data) // 2 if record.dead else self._max_dead_letter_bytes  # even the letter is too large
+        kept = record.data[:limit]
+        truncated = len(kept) < len(record.data) or bool(record.dead and record.dead.truncated)
+        dead = DeadLetter(DeadLetterReason.REJECTED, detail, truncated=truncated)
         log.error("event.rejected", size_bytes=len(record.data), error=detail)
         self._one_by_one += 1
         self._buffer.put_back([record._replace(data=kept, dead=dead)])

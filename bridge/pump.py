@@ -154,7 +154,7 @@ class Pump:
         if self._outcome is not None:
             return self._outcome
         if not committer.done():
-            left = len(self._buffer)
+            left = len(self._buffer) + self._committer.under_way
             log.warning("drain.cut_short", left_events=left, grace_period_seconds=self._grace_period_seconds)
             return Stopped(left=left)
         if (lost := committer.result()) is not None:
