@@ -24,6 +24,16 @@ log = structlog.get_logger()
 
 _KEY_POLL_SECONDS = 1.0
 _LONGEST_RETRY_AFTER_SECONDS = 600.0  # a mistaken header must not silence a session for a day
+_PASSING = frozenset(
+    (
+        ConnectOutcome.REFUSED,
+        ConnectOutcome.TIMEOUT,
+        ConnectOutcome.NOT_READY,
+        ConnectOutcome.RATE_LIMITED,
+        ConnectOutcome.SERVER_ERROR,
+    )
+)
+"""Refusals that usually go away by themselves; of the others a person should hear."""
 
 
 class Connection(Protocol):
@@ -110,6 +120,7 @@ class Reader:
         status = self._status
         status.metrics.connected(ConnectOutcome.OK)
         opened = time.monotonic()
+        status.refusal = None
         self._intake.opened(resumed=connection.resumed)
         self._watch_held()  # what was held so far may be decided by what this connection replays
         log.info("source.opened", resumed=connection.resumed)
@@ -213,7 +224,10 @@ class Reader:
     async def _after_refusal(self, refused: Refused, cursor: str | None) -> str | None:
         self._status.fail(refused.detail)
         outcome = refused.outcome
-        log.error("source.refused", outcome=outcome.value, status=refused.status, error=refused.detail)
+        # A source that is away for a night should not fill the log: what changes is told, what stays counted.
+        tell = log.debug if outcome is self._status.refusal else log.warning if outcome in _PASSING else log.error
+        tell("source.refused", outcome=outcome.value, status=refused.status, error=refused.detail)
+        self._status.refusal = outcome
         match outcome:
             case ConnectOutcome.UNAUTHORIZED:
                 await self._wait_for_key()

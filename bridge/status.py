@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.events import Session, SessionState
+from bridge.events import ConnectOutcome, Session, SessionState
 from bridge.metrics import SessionMetrics
 
 __all__ = ["SessionStatus", "WorkerStatus"]
@@ -27,6 +27,7 @@ class SessionStatus:
     seq: int = 0
     last_error: str | None = None
     last_error_at: float = 0.0
+    refusal: ConnectOutcome | None = None  # how the source refuses us; None since a connection stood
     last_byte_at: float = 0.0
     last_event_at: float = 0.0
     last_commit_at: float = 0.0
