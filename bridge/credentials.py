@@ -30,6 +30,11 @@ class ApiKey:
         self._secrets = tuple(secrets)
         self._last: str | None = None
 
+    @property
+    def configured(self) -> bool:
+        """Whether the settings name a key at all."""
+        return self._file is not None or self._fixed is not None
+
     def changed(self) -> bool:
         """Whether the key is another one now than at the last use. A file that cannot be read has not changed."""
         try:

@@ -14,7 +14,15 @@ from typing import Any
 
 from bridge.events import ConnectOutcome
 
-__all__ = ["classify_status", "error_text", "is_event_stream", "is_over", "retry_after_seconds", "sendable"]
+__all__ = [
+    "advice_on",
+    "classify_status",
+    "error_text",
+    "is_event_stream",
+    "is_over",
+    "retry_after_seconds",
+    "sendable",
+]
 
 _CURSOR_STATUSES = frozenset((400, 412, 413, 416, 422, 431))
 """4xx that may be about the Last-Event-ID when one was sent."""
@@ -106,3 +114,15 @@ def _message(parsed: Any) -> str:
 def _one_line(text: str) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= _MAX_DETAIL else line[:_MAX_DETAIL] + "…"
+
+
+def advice_on(outcome: ConnectOutcome, *, key_configured: bool) -> str:
+    """What a person may do about a refusal, as the end of its message; empty where it passes by itself."""
+    match outcome:
+        case ConnectOutcome.UNAUTHORIZED if not key_configured:
+            return " - no key is configured: set ATAI_API_KEY or source.api_key_file (BRIDGE_SOURCE__API_KEY_FILE)"
+        case ConnectOutcome.UNAUTHORIZED:
+            return " - check source.api_key or source.api_key_file; a key belongs to one environment"
+        case ConnectOutcome.NOT_FOUND:
+            return " - check the session id, and that source.base_url is that of its environment, with its path (/v0.5)"
+    return ""

@@ -27,6 +27,7 @@ from bridge.errors import ConfigurationError, SourceFault
 from bridge.events import ConnectOutcome, DisconnectReason
 from bridge.outcomes import Active, Closed, Lookup, Over, Refused, Unanswered
 from bridge.reconnect import (
+    advice_on,
     classify_status,
     error_text,
     is_event_stream,
@@ -219,12 +220,11 @@ class LensSource:
                 url = target
         except KeyUnavailableError as error:
             raise SourceFault(ConnectOutcome.UNAUTHORIZED, str(error)) from error
-        except (httpx.TimeoutException, TimeoutError) as error:
-            kind = ConnectOutcome.REFUSED if _was_refused(error) else ConnectOutcome.TIMEOUT
-            raise SourceFault(kind, f"{self._base} cannot be reached: {_describe(error)}") from error
-        except _NETWORK_ERRORS as error:
+        except (*_NETWORK_ERRORS, TimeoutError) as error:
+            late = isinstance(error, httpx.TimeoutException | TimeoutError) and not _was_refused(error)
+            kind = ConnectOutcome.TIMEOUT if late else ConnectOutcome.REFUSED
             text = f"{self._base} cannot be reached: {_describe(error)} - check source.base_url and the network"
-            raise SourceFault(ConnectOutcome.REFUSED, text) from error
+            raise SourceFault(kind, text) from error
         raise SourceFault(ConnectOutcome.REJECTED, f"{self._base} redirects more than {_MAX_REDIRECTS} times")
 
     async def _judge(self, response: httpx.Response, cursor_sent: bool, cursor: str | None) -> OpenSource | Refused:
@@ -243,7 +243,8 @@ class LensSource:
             detail = f"{self._where(response)} answers 200 with {content_type or 'no media type'}: {self._words(body)}"
             return Refused(outcome=ConnectOutcome.BAD_RESPONSE, status=status, detail=detail)
         outcome = classify_status(status, cursor_sent=cursor_sent)
-        detail = f"{self._where(response)} answers {status}: {self._words(body)}{_advice(outcome)}"
+        detail = f"{self._where(response)} answers {status}: {self._words(body)}"
+        detail += advice_on(outcome, key_configured=self._key.configured)
         if response.next_request is not None:
             detail += f" - redirects to another host are not followed: {response.next_request.url.host}"
         retry_after = retry_after_seconds(response.headers.get("retry-after"))
@@ -264,7 +265,7 @@ class LensSource:
         return bytes(body[:limit])
 
     def _where(self, response: httpx.Response) -> str:
-        return f"{self._base}{response.request.url.path.removeprefix(httpx.URL(self._base).path)}"
+        return str(response.request.url.copy_with(query=None))
 
     def _words(self, body: bytes) -> str:
         # An error report may quote the request, and with it the key.
@@ -289,15 +290,6 @@ def _lookup_of(body: bytes, session_id: str) -> Lookup:
     return Over(status="unknown")
 
 
-def _advice(outcome: ConnectOutcome) -> str:
-    match outcome:
-        case ConnectOutcome.UNAUTHORIZED:
-            return " - check source.api_key or source.api_key_file; a key belongs to one environment"
-        case ConnectOutcome.NOT_FOUND:
-            return " - check the session id, and that source.base_url is the one of its environment"
-    return ""
-
-
 def _same_host_target(response: httpx.Response) -> httpx.URL | None:
     if response.status_code not in (301, 302, 307, 308) or "location" not in response.headers:
         return None
@@ -316,7 +308,11 @@ def _was_refused(error: BaseException) -> bool:
 
 def _describe(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError | OSError) else error
+    if isinstance(cause, aiohttp.ClientConnectorError) and not isinstance(cause, ssl.SSLError):
+        cause = cause.os_error  # its own text speaks of ssl:default where there is no TLS
     text = " ".join(str(cause).split())
+    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:  # OpenSSL's words, before and since 3.5
+        text += " - it does not speak TLS: is it http://?"
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
 
 

@@ -822,3 +822,46 @@ async def gone(api: FakeApi, connection: int) -> None:
     """Wait until the client has closed it."""
     async with asyncio.timeout(20):
         await api.writers[connection].wait_closed()
+
+
+# What a person is told
+
+
+async def test_who_forgot_the_key_is_told_where_it_goes() -> None:
+    """Not that it is wrong: there is none."""
+    async with fake_api(answer(401)) as api:
+        without = await opened(api.base_url, api_key=None)
+        wrong = await opened(api.base_url)
+    assert isinstance(without, Refused)
+    assert isinstance(wrong, Refused)
+    assert "no key is configured: set ATAI_API_KEY" in without.detail
+    assert "no key" not in wrong.detail
+
+
+async def test_a_base_url_without_its_path_is_shown_as_it_was_asked() -> None:
+    """Whole, so that it can be tried with curl."""
+    async with fake_api(answer(404)) as api:
+        found = await opened(f"http://{HOST}:{api.port}")
+    assert isinstance(found, Refused)
+    assert f"http://{HOST}:{api.port}/lens/sessions/consumer/lsn-1 answers 404" in found.detail
+    assert "with its path" in found.detail
+
+
+async def test_a_closed_port_and_https_to_a_plain_one_are_told_apart() -> None:
+    """Each with what to do, and no word of TLS where there is none."""
+    closed = await opened(f"http://{HOST}:1/v0.5")
+
+    async def speak_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer(400))
+        await writer.drain()
+
+    async with listening(speak_plainly) as port:
+        plain = await opened(f"https://{HOST}:{port}/v0.5")
+    assert isinstance(closed, Refused)
+    assert isinstance(plain, Refused)
+    assert "ConnectionRefusedError" in closed.detail
+    assert "ssl" not in closed.detail
+    assert "it does not speak TLS: is it http://?" in plain.detail
+    assert all(one.outcome is ConnectOutcome.REFUSED for one in (closed, plain))
+    assert all(one.detail.endswith("check source.base_url and the network") for one in (closed, plain))
