@@ -23,6 +23,7 @@ __all__ = ["Connection", "Reader", "Source"]
 log = structlog.get_logger()
 
 _KEY_POLL_SECONDS = 1.0
+_CURSOR_REFUSALS = 3  # in a row; a gap is for ever, and a gateway in trouble answers 400 and 404 too
 _LONGEST_RETRY_AFTER_SECONDS = 600.0  # a mistaken header must not silence a session for a day
 _PASSING = frozenset(
     (
@@ -80,8 +81,8 @@ class Reader:
             initial_seconds=settings.backoff_initial_seconds, max_seconds=settings.backoff_max_seconds
         )
         self._retry_floor_seconds = 0.0
-        self._without_cursor = False  # the server refused our cursor: connect without it, once
-        self._not_found = 0
+        self._without_cursor = False  # the server refuses our cursor: connect without it, once
+        self._cursor_refusals = 0
         self._last_open = time.monotonic()
         self._held_check: asyncio.TimerHandle | None = None
 
@@ -126,7 +127,7 @@ class Reader:
         log.info("source.opened", resumed=connection.resumed)
         if not connection.resumed:
             self.mark_gap(self._gap_reason())
-        self._without_cursor, self._not_found = False, 0
+        self._without_cursor, self._cursor_refusals = False, 0
         status.enter(SessionState.STREAMING)
         closed = Closed(reason=DisconnectReason.LEFT)
         try:
@@ -235,14 +236,16 @@ class Reader:
             case ConnectOutcome.NO_CONTENT:
                 return "no_content"
             case ConnectOutcome.CURSOR_REFUSED:
-                self._without_cursor = True
+                self._cursor_refusals += 1
             case ConnectOutcome.NOT_FOUND | ConnectOutcome.REJECTED | ConnectOutcome.BAD_RESPONSE:
                 lookup = await self._lookup()
                 if isinstance(lookup, Over):
                     return "gone" if lookup.status == "unknown" else lookup.status
-                self._not_found += isinstance(lookup, Active)
-                # The session lives, and still its stream is not found, twice: it may be our place that is not.
-                self._without_cursor = cursor is not None and self._not_found > 1
+                # The session lives, and still its stream is not found: it may be our place that is not.
+                self._cursor_refusals += isinstance(lookup, Active)
+            case _:
+                self._cursor_refusals = 0
+        self._without_cursor = cursor is not None and self._cursor_refusals >= _CURSOR_REFUSALS
         await self._wait(min(refused.retry_after_seconds or 0.0, _LONGEST_RETRY_AFTER_SECONDS))
         return None
 

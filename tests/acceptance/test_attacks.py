@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bridge.redis_server import RedisServer
-from bridge.simulator import Closing, SimulatedSession
+from bridge.simulator import Closing, FreshRule, Refusal, SimulatedSession
 from tests.acceptance.proxy import Proxy
 from tests.acceptance.rig import Rig, keys_of
 from tests.acceptance.worker import until
@@ -107,6 +107,26 @@ async def test_a_seq_damaged_under_a_running_worker_writes_nothing_until_it_is_m
     assert not await rig.client.exists(keys_of(session).dead_letter)
     await rig.client.hset(keys_of(session).state, "seq", 5)
     await rig.assert_kept(session)
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_a_cursor_refused_in_passing_is_kept(rig: Rig, status: int) -> None:
+    """A gateway in trouble; without the cursor this server would skip what came meanwhile."""
+    session = rig.simulator.create_session("lsn-gateway")
+    session.change(fresh=FreshRule.LIVE)
+    worker = await rig.worker(session).start()
+    await session.wait_connected()
+    session.generate(20)
+    await rig.reaches(session, 20)
+    for refusals in ([status, status], [status, 503, status, status]):
+        for refused in refusals:
+            rig.simulator.refuse(Refusal(status=refused))
+        session.drop(Closing.CUT)
+        session.generate(20)
+        await rig.reaches(session, len(session.record))
+    report = await rig.assert_kept(session)
+    assert not report.sessions[0].gaps
+    assert await worker.metric("gaps_total") == 0
 
 
 async def test_a_primary_that_was_made_a_replica_is_left_for_the_new_one(rig: Rig) -> None:
