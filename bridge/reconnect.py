@@ -77,10 +77,10 @@ def retry_after_seconds(value: str | None, now: datetime | None = None) -> float
 def error_text(body: bytes) -> str:
     """What an error body says, in one line: all shapes that the API is known to use, else its beginning."""
     try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return _one_line(body.decode(errors="replace"))
-    return _one_line(_message(parsed) or body.decode(errors="replace"))
+        message = _message(json.loads(body))
+    except (ValueError, RecursionError):  # the JSON reader may go deeper than we can
+        message = ""
+    return _one_line(message or body.decode(errors="replace"))
 
 
 def is_over(status: str) -> bool:
