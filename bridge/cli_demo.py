@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.cli_options import ExitCode, command
+from bridge.cli_options import ExitCode, command, number
 from bridge.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ PROFILES = ("activity", "machine_state", "embeddings", "sized")
 def add_demo_commands(commands: Any) -> None:
     """Add both."""
     demo = command(commands, "demo", _demo, "see it survive kills and dropped connections; needs nothing", _DEMO)
-    demo.add_argument("--seconds", type=_duration, default=30.0, help="about how long events flow (default 30)")
+    duration, port, rate = number(float, 5, 3600), number(int, 0, 65_535), number(float, 0, 1_000_000)
+    demo.add_argument("--seconds", type=duration, default=30.0, help="about how long events flow (default 30)")
     demo.add_argument("--seed", type=int, help="repeat a run's dropped connections and choice of victims")
     demo.add_argument("--keep", action="store_true", help="leave it running after the verdict, until Ctrl-C")
     demo.add_argument("--json", action="store_true", help="the report as JSON on standard output")
@@ -61,11 +62,11 @@ def add_demo_commands(commands: Any) -> None:
 
     simulate = command(commands, "simulate", _simulate, "the simulated lens API alone", _SIMULATE)
     simulate.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-    simulate.add_argument("--port", type=_port, default=8089, help="of the lens API (default 8089; 0 takes a free one)")
-    simulate.add_argument("--control-port", type=_port, help="of the control API (default: the same port)")
+    simulate.add_argument("--port", type=port, default=8089, help="of the lens API (default 8089; 0 takes a free one)")
+    simulate.add_argument("--control-port", type=port, help="of the control API (default: the same port)")
     simulate.add_argument("--sessions", default="lsn-simulated", metavar="ID,...", help="default lsn-simulated")
     simulate.add_argument("--profile", choices=PROFILES, default="activity", help="what they say (default activity)")
-    simulate.add_argument("--rate", type=_rate, default=1.0, metavar="N", help="events a second of each; 0 for silence")
+    simulate.add_argument("--rate", type=rate, default=1.0, metavar="N", help="events a second of each; 0 for silence")
     simulate.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     simulate.add_argument("--list-switches", action="store_true", help="show all switches with their defaults")
     simulate.add_argument("--key", default="simulated-key", help="the API key to accept (default simulated-key)")
@@ -157,24 +158,3 @@ def _introduce(simulator: Simulator, options: ServeOptions) -> None:
 def _as_typed(value: object) -> str:
     """A switch's value as it is written on the command line."""
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _duration(text: str) -> float:
-    seconds = float(text)
-    if not 5 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("use 5 to 3600")
-    return seconds
-
-
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 <= rate <= 1_000_000:
-        raise argparse.ArgumentTypeError("use 0 to 1000000")
-    return rate
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65_535:
-        raise argparse.ArgumentTypeError("use 0 to 65535")
-    return port

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-__all__ = ["ExitCode", "Parser", "add_settings", "command", "settings_of"]
+__all__ = ["ExitCode", "Parser", "add_settings", "command", "number", "settings_of"]
 
 
 class ExitCode(IntEnum):
@@ -30,6 +30,7 @@ class Parser(argparse.ArgumentParser):
 
 
 Command = Callable[[argparse.Namespace], ExitCode]
+Number = TypeVar("Number", int, float)
 
 _FLAGS = {
     "redis_url": "redis.url",
@@ -52,6 +53,21 @@ def command(commands: Any, name: str, run: Command, summary: str, text: str = ""
     )
     parser.set_defaults(command=run)
     return parser
+
+
+def number(kind: type[Number], low: Number, high: Number) -> Callable[[str], Number]:
+    """For the ``type`` of an argument: a number from ``low`` to ``high``."""
+
+    def read(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"use {low} to {high}, not {text!r}")
+        return value
+
+    return read
 
 
 def add_settings(parser: argparse.ArgumentParser, *, worker: bool = True) -> None:

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bridge.cli_options import ExitCode, add_settings, command, settings_of
-from bridge.errors import BridgeError, ConfigurationError
+from bridge.cli_options import ExitCode, add_settings, command, number, settings_of
+from bridge.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from bridge.verify import StreamTarget
@@ -55,9 +55,8 @@ def add_stream_commands(commands: Any) -> None:
     verify = command(commands, "verify", _verify, summary, _VERIFY)
     _add_streams(verify)
     verify.add_argument("--simulator", metavar="URL", help="compare with this simulator's record (its control URL)")
-    verify.add_argument(
-        "--settle", type=_seconds, default=0.0, metavar="SECONDS", help="wait for what the simulator has just sent"
-    )
+    wait = number(float, 0, 86_400)
+    verify.add_argument("--settle", type=wait, default=0.0, metavar="SECONDS", help="wait for what it has just sent")
     verify.add_argument("--json", action="store_true", help="the report as JSON")
     add_settings(verify, worker=False)
 
@@ -72,13 +71,6 @@ def _add_streams(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stream", action="append", default=[], metavar="KEY", help="a stream key instead of sessions; may be repeated"
     )
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError("use 0 to 86400")
-    return seconds
 
 
 def _reading(command: Coroutine[Any, Any, T]) -> T:
@@ -107,11 +99,12 @@ def _verify(options: argparse.Namespace) -> ExitCode:
 
 
 async def _report(options: argparse.Namespace, settings: Any, targets: list[StreamTarget]) -> Report:
-    from bridge.redis_client import open_client
+    from bridge.redis_client import check_contact, open_client
     from bridge.verify import verify
 
     url = options.simulator and options.simulator.rstrip("/").removesuffix("/control")
     async with open_client(settings.redis) as client:
+        await check_contact(client, settings.redis)
         return await verify(client, targets, simulator_url=url, settle_seconds=options.settle)
 
 
@@ -133,14 +126,14 @@ def _tail(options: argparse.Namespace) -> ExitCode:
 
 
 async def _follow(options: argparse.Namespace, settings: Any) -> None:
-    from bridge.redis_client import open_client
+    from bridge.redis_client import check_contact, open_client
     from bridge.tail import follow, json_line, text_line
 
     targets = _targets(options, settings)
     labels = {one.stream_key: one.sessions[0].name for one in targets if len(one.sessions) == 1}
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     async with open_client(settings.redis) as client:
-        await _first_contact(client)
+        await check_contact(client, settings.redis)
         async for landed in follow(
             client, [one.stream_key for one in targets], from_start=options.from_start, on_change=_tell_change
         ):
@@ -148,16 +141,6 @@ async def _follow(options: argparse.Namespace, settings: Any) -> None:
                 json_line(landed) if options.json else text_line(landed, columns=columns, labels=labels),
                 flush=True,  # whoever reads through a pipe follows too
             )
-
-
-async def _first_contact(client: Any) -> None:
-    """A Redis that goes away is waited for, but one that was never there is a mistake."""
-    from redis.exceptions import RedisError
-
-    try:
-        await client.ping()
-    except (RedisError, OSError) as error:
-        raise BridgeError(f"cannot read Redis: {error or type(error).__name__}") from error
 
 
 def _tell_change(error: str | None) -> None:

@@ -79,6 +79,7 @@ _WORDS = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
     "model_attributes_type": "must be a mapping",
+    "string_pattern_mismatch": "must be 1 to 128 of A-Z a-z 0-9 . _ : -",  # the only pattern is that of names
     "tuple_type": "must be a list, or a mapping of name to session id",
 }
 
@@ -94,8 +95,12 @@ def _problem(error: Mapping[str, Any]) -> str:
         message = str(error["ctx"]["error"])
     else:
         message = _WORDS.get(error["type"]) or error["msg"].replace("Input should", "should").replace("String ", "")
-    where = f"{shown} ({variable(path)})" if path in SETTINGS else shown
+    where = f"{shown} ({_variables(path)})" if path in SETTINGS else shown
     return f"{where}: {message}{_value(path, error['input'])}"
+
+
+def _variables(path: str) -> str:
+    return f"{KEY_ALIAS} or {variable(path)}" if path == "source.api_key" else variable(path)
 
 
 def _siblings(shown: str) -> set[str]:
@@ -115,7 +120,7 @@ def _value(path: str, value: object) -> str:
     ):
         return ""
     text = repr(value)
-    return "" if "@" in text else f", not {text if len(text) <= 60 else text[:57] + '...'}"
+    return "" if "@" in text or "?" in text else f", not {text if len(text) <= 60 else text[:57] + '...'}"
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:

@@ -108,6 +108,8 @@ class RedisLink:
         except TimeoutError as error:
             seconds = settings.connect_timeout_seconds
             detail = f"Redis at {self.where} cannot be reached within {seconds:g} s - check redis.url and the network"
+            if tls:
+                detail += ", and that this port speaks TLS"
             raise SinkFault("unreachable", detail) from error
         except (OSError, UnicodeError) as error:  # the latter for a host name with an empty or an overlong label
             reason = " ".join(str(error).split()) or type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -31,12 +32,17 @@ def open_client(settings: RedisSettings) -> Redis:
     return Redis.from_url(url, **options)
 
 
-async def check_contact(client: Redis) -> None:
+async def check_contact(client: Redis, settings: RedisSettings) -> None:
     """Raises BridgeError where Redis does not answer: one that was never there is a mistake, not an outage."""
     try:
         await client.ping()
     except (RedisError, OSError) as error:
-        raise BridgeError(f"cannot read Redis: {error or type(error).__name__}") from error
+        url = urlsplit(settings.url.get_secret_value())
+        where = f"{url.scheme}://{url.hostname}:{url.port or 6379}"
+        raise BridgeError(
+            f"cannot read Redis at {where}: {str(error).rstrip('.') or type(error).__name__}"
+            " - check redis.url (BRIDGE_REDIS__URL, --redis-url) and the password"
+        ) from error
 
 
 def _password(settings: RedisSettings) -> str | None:

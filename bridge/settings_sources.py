@@ -102,7 +102,9 @@ def from_yaml(file: Path | str | None, problems: list[str]) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         why = "this key is given twice" if isinstance(error, _TwiceError) else "not valid YAML"
-        problems.append(f"{file}: {why}{where}")
+        # Of the parser's own words only these: others may quote a secret.
+        tab = "; indent with spaces, not with tabs" if "'\\t'" in str(getattr(error, "problem", "")) else ""
+        problems.append(f"{file}: {why}{where}{tab}")
         return {}
     if not isinstance(content, dict):
         problems.append(f"{file}: must be a mapping of sections such as source: and redis:")

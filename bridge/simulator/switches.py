@@ -258,7 +258,8 @@ def changed_switches(switches: Switches, changes: Mapping[str, object], *, from_
     for name, value in changes.items():
         if name not in hints:
             close = get_close_matches(name, hints, n=1)
-            raise ConfigurationError(f"no switch named {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+            hint = f"did you mean {close[0]!r}?" if close else "all of them: lens-bridge simulate --list-switches"
+            raise ConfigurationError(f"no switch named {name!r}; {hint}")
         try:
             values[name] = msgspec.convert(msgspec.to_builtins(value), hints[name], strict=not from_text)
         except (msgspec.ValidationError, TypeError) as error:

@@ -139,7 +139,7 @@ class SessionCheck:
         self._duplicates()
         self._place(state, dead)
         if self.first_seq is not None and self.first_seq > 1:
-            self.findings.note(f"the stream begins at seq {self.first_seq}: older entries were trimmed")
+            self.findings.note(f"the stream begins at seq {self.first_seq}: older entries were trimmed or lost")
         return SessionReport(
             name=self.session.name,
             session_id=self.session.session_id,

@@ -19,9 +19,9 @@ async def test_the_password_may_stand_in_a_file(tmp_path: Path) -> None:
     file.write_text("right\n")
     async with (
         RedisServer(arguments=["--requirepass", "right"]) as server,
-        open_client(RedisSettings(url=SecretStr(server.url), password_file=file)) as client,
+        open_client(settings := RedisSettings(url=SecretStr(server.url), password_file=file)) as client,
     ):
-        await check_contact(client)
+        await check_contact(client, settings)
         assert await client.get("key") is None
 
 
@@ -31,15 +31,17 @@ async def test_a_wrong_password_is_told_and_not_shown() -> None:
         settings = RedisSettings(url=SecretStr(server.url), password=SecretStr("my-wrong-one"))
         async with open_client(settings) as client:
             with pytest.raises(BridgeError, match="cannot read Redis") as caught:
-                await check_contact(client)
+                await check_contact(client, settings)
     assert "my-wrong-one" not in str(caught.value)
 
 
 async def test_no_redis_is_one_clear_error() -> None:
-    """It says where it was looked for."""
-    async with open_client(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as client:
-        with pytest.raises(BridgeError, match=r"127\.0\.0\.1:1"):
-            await check_contact(client)
+    """It says where it was looked for and which setting says so, and no password."""
+    settings = RedisSettings(url=SecretStr("redis://:my-password@127.0.0.1:1/0"))
+    async with open_client(settings) as client:
+        with pytest.raises(BridgeError, match=r"redis://127\.0\.0\.1:1: .*BRIDGE_REDIS__URL") as caught:
+            await check_contact(client, settings)
+    assert "my-password" not in str(caught.value)
 
 
 def test_a_missing_password_file_names_its_setting(tmp_path: Path) -> None:
