@@ -242,7 +242,8 @@ async def add(redis: Redis, count: int, session_id: str = "lsn-1") -> None:
     """So many entries as the worker writes them."""
     async with redis.pipeline(transaction=False) as pipeline:
         for number in range(1, count + 1):
-            fields: Any = {"id": f"e{number}", "session_id": session_id, "seq": number, "data": f"{number}"}
+            fields: Any = {"id": f"e{number}", "session_id": session_id, "seq": number, "type": "t"}
+            fields |= {"data": f"{number}", "received_at": "1741843200.123"}
             pipeline.xadd(KEYS.events, fields)
         await pipeline.execute()
 
