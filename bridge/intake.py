@@ -25,6 +25,9 @@ Kind = str | Fault
 HOLD_SECONDS = 2.0
 """How long events may be kept back while it is undecided whether they are a replay. Replays come in one burst."""
 
+HOLD_BYTES = 8 * 1024 * 1024
+"""How much may be kept back: a window full of embeddings would be 400 MB, and come again with each reconnect."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Taken:
@@ -69,6 +72,7 @@ class Intake:
         self._fresh = False
         self._content: ContentReplay | None = None
         self._held: list[tuple[ServerSentEvent, float]] = []
+        self._held_bytes = 0
         self._gap_open = False
 
     @property
@@ -178,17 +182,33 @@ class Intake:
         if self._content is not None:
             match self._content.offer(digest):
                 case Verdict.HELD:
-                    self._held.append((event, received_at))
+                    self._hold(event, received_at, taken)
                     return
                 case Verdict.REPLAYED:
                     taken.duplicates += len(self._held) + 1
-                    self._held.clear()
+                    self._drop_held()
                     self._content = None
                     return
                 case Verdict.NEW:
                     self._content = None
                     self._release_into(taken)
         self._place_without_id(event, kind, digest, received_at, taken)
+
+    def _hold(self, event: ServerSentEvent, received_at: float, taken: Taken) -> None:
+        assert self._content is not None
+        self._held.append((event, received_at))
+        self._held_bytes += len(event.raw)
+        if self._held_bytes <= HOLD_BYTES:
+            return
+        if self._content.proven:  # so much of it came again, in order and byte for byte: that is no coincidence
+            taken.duplicates += len(self._held)
+            self._drop_held()
+        else:
+            self._content = None
+            self._release_into(taken)
+
+    def _drop_held(self) -> None:
+        self._held, self._held_bytes = [], 0
 
     def _place_without_id(
         self, event: ServerSentEvent, kind: Kind, digest: bytes, received_at: float, taken: Taken
@@ -232,7 +252,8 @@ class Intake:
         return Record(key, "", kept, received_at, event.event, digest, self.cursor, self._ordinal, dead)
 
     def _release_into(self, taken: Taken) -> None:
-        held, self._held = self._held, []
+        held = self._held
+        self._drop_held()
         for event, received_at in held:
             self._place_without_id(event, _kind_of(event), digest_of(event.raw), received_at, taken)
 

@@ -38,6 +38,11 @@ class ContentReplay:
         self._proofs = 0  # events of the run that occur just once
         self._next: int | None = None  # where the run goes on, once a unique event has told where it stands
 
+    @property
+    def proven(self) -> bool:
+        """It is a replay as far as it has come, though it has not reached the end of what is remembered."""
+        return self._proofs >= _PROOFS
+
     def offer(self, digest: bytes) -> Verdict:
         """Judge the next event by its digest."""
         at = self._next if self._next is not None else self._locate(digest)
@@ -54,7 +59,7 @@ class ContentReplay:
         self._next = at + 1
         if self._next < len(self._remembered):
             return Verdict.HELD
-        return Verdict.REPLAYED if self._proofs >= _PROOFS else Verdict.NEW
+        return Verdict.REPLAYED if self.proven else Verdict.NEW
 
     def _locate(self, digest: bytes) -> int | None:
         at = self._unique.get(digest)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.events import START, DeadLetterReason, GapReason, Place, Record
-from bridge.intake import Intake, Taken
+from bridge.intake import HOLD_BYTES, Intake, Taken
 from bridge.secrets import Secrets
 from bridge.sse import ServerSentEvent
 from bridge.window import Window, digest_of, hash8
@@ -406,3 +406,31 @@ def test_without_ids_nothing_is_ever_lost(
     published += [record.data for record in intake.release().records]
     rest = iter(published)
     assert all(event.raw in rest for event in events), "the history is no subsequence of what was published"
+
+
+def test_a_replay_of_large_events_is_recognised_without_keeping_all_of_it() -> None:
+    """A window full of embeddings is more than a worker has memory for, and comes again with each reconnect."""
+    intake = make(window=Window(2048))
+    intake.opened(resumed=False)
+    large = [sse({"type": "embedding", "n": n, "vector": "0" * 500_000}) for n in range(64)]
+    assert len(intake.accept(large, 1.0).records) == 64
+    intake.opened(resumed=False)
+    skipped = 0
+    for at, event in enumerate(large, 1):
+        taken = intake.accept([event], 2.0)
+        assert not taken.records
+        skipped += taken.duplicates
+        assert (at - skipped) * 500_000 <= HOLD_BYTES
+    assert skipped == 64
+    assert keys(intake.accept([sse(result("new"))], 3.0)) == [f"0#65-{h8(result('new'))}"]
+
+
+def test_large_events_that_all_look_alike_are_published_rather_than_kept() -> None:
+    """Nothing tells them from new ones, and without ids the promise is at least once."""
+    intake = make(window=Window(2048))
+    intake.opened(resumed=False)
+    alike = [sse({"type": "embedding", "vector": "0" * 500_000})] * 40
+    assert len(intake.accept(alike, 1.0).records) == 40
+    intake.opened(resumed=False)
+    published = sum(len(intake.accept([event], 2.0).records) for event in alike)
+    assert published + len(intake.release().records) == 40
