@@ -53,7 +53,8 @@ th { color: var(--soft); font-size: .75rem; font-weight: 600; letter-spacing: .0
 td small { display: block; color: var(--soft); }
 td.number { text-align: right; } th.number { text-align: right; }
 td.text { max-width: 14rem; overflow: hidden; text-overflow: ellipsis; }
-td.error { min-width: 15rem; white-space: normal; overflow-wrap: anywhere; }
+tr:has(+ .error) td { border-bottom: 0; padding-bottom: .1rem; }
+.error td { padding-top: 0; white-space: normal; overflow-wrap: anywhere; } .past td { color: var(--soft); }
 code { font: .85em ui-monospace, monospace; }
 .good, .warn, .bad, .calm { font-weight: 600; } .good::before, .warn::before, .bad::before, .calm::before {
   content: ""; display: inline-block; width: .55em; height: .55em; margin-right: .45em; border-radius: 50%;
@@ -91,9 +92,9 @@ def render_page(status: WorkerStatus, rates: Mapping[str, float], not_ready: str
     sessions = sorted(status.sessions.values(), key=_urgency)
     rows = "\n".join(_row(one, rates.get(one.session.name), now) for one in sessions[:_ROWS])
     if len(sessions) > _ROWS:
-        rows += f'\n<tr><td colspan="9">{len(sessions) - _ROWS:,} more: <code>/status</code></td></tr>'
+        rows += f'\n<tr><td colspan="8">{len(sessions) - _ROWS:,} more: <code>/status</code></td></tr>'
     elif not sessions:
-        rows = '<tr><td colspan="9">No session is configured. This worker stands by.</td></tr>'
+        rows = '<tr><td colspan="8">No session is configured. This worker stands by.</td></tr>'
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -109,7 +110,7 @@ def render_page(status: WorkerStatus, rates: Mapping[str, float], not_ready: str
 <ul>{"".join(_chips(status, sessions, not_ready))}</ul>
 <main><table>
 <thead><tr><th>Session</th><th>State</th><th>Since</th><th class="number">Entries</th><th class="number">Per second</th>
-<th>Cursor</th><th>Last event</th><th>Owner</th><th>Last error</th></tr></thead>
+<th>Cursor</th><th>Last event</th><th>Owner</th></tr></thead>
 <tbody>
 {rows}
 </tbody>
@@ -151,9 +152,8 @@ def _row(one: SessionStatus, rate: float | None, now: float) -> str:
         _text(one.cursor, code=True),
         _age(one.last_event_at, now),
         _text(one.owner),
-        _error(one, now),
     )
-    return f"<tr>{''.join(cells)}</tr>"
+    return f"<tr>{''.join(cells)}</tr>{_error(one, now)}"
 
 
 def _text(text: str | None, code: bool = False) -> str:
@@ -163,9 +163,12 @@ def _text(text: str | None, code: bool = False) -> str:
 
 
 def _error(one: SessionStatus, now: float) -> str:
+    """A line of its own below the session's: it is long, and a column at the end would be out of sight."""
     if not one.last_error:
-        return "<td></td>"
-    return f'<td class="error">{escape(one.last_error)}<small>{_span(now - one.last_error_at)} ago</small></td>'
+        return ""
+    tone = "error past" if one.state is SessionState.STREAMING else "error"
+    said = f"last error, {_span(now - one.last_error_at)} ago: {one.last_error}"
+    return f'\n<tr class="{tone}"><td colspan="8">{escape(said)}</td></tr>'
 
 
 def _age(at: float, now: float) -> str:

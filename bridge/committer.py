@@ -75,6 +75,7 @@ class Committer:
         self._limits = commit
         self._backoff = Backoff(initial_seconds=redis.backoff_initial_seconds, max_seconds=redis.backoff_max_seconds)
         self._max_dead_letter_bytes = max_dead_letter_bytes
+        self._told: set[DeadLetterReason] = set()
         self._one_by_one = 0  # this many records must go alone, since one of them is refused
 
     async def run(self) -> Fenced | RolledBack | Lost | None:
@@ -168,7 +169,14 @@ class Committer:
         for record in under.batch if published < len(under.batch) else ():
             if record.dead:
                 metrics.dead_letter(record.dead.reason, 1)
+                self._tell(record.key, record.dead)
         log.debug("batch.committed", events=len(under.batch), seq=seq)
+
+    def _tell(self, key: str, dead: DeadLetter) -> None:
+        # The first of each reason: a server that sends nothing else should not fill the log. The metric has them all.
+        if dead.reason not in self._told:
+            self._told.add(dead.reason)
+            log.warning("event.dead_lettered", reason=dead.reason.value, id=key, detail=dead.detail)
 
     def _note_latencies(self, batch: list[Record], now: float) -> None:
         metrics = self._status.metrics

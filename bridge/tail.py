@@ -90,7 +90,9 @@ def text_line(landed: Landed, *, columns: int | None = None, labels: Mapping[str
     at = datetime.fromtimestamp(int(landed.entry.partition("-")[0]) / 1000).astimezone()
     label = (labels or {}).get(landed.stream_key, landed.stream_key)
     words = [at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03}", label]
-    words += [landed.text(name) for name in ("seq", "id", "type", "data")]
+    reason = landed.text("reason")  # of a dead letter, which has no seq and seldom a type
+    kind = f"{reason}: {landed.text('detail')}" if reason else landed.text("type")
+    words += [landed.text("seq"), landed.text("id"), kind, landed.text("data")]
     if columns is None:
         return _printable("  ".join(words))
     # Cut first, so that an event of megabytes costs no more than a line; then once more, since escapes are longer.

@@ -182,6 +182,17 @@ async def test_the_page_escapes_what_comes_from_outside(
     assert "&quot;&gt;&lt;script&gt;" in text
 
 
+async def test_an_error_that_is_over_is_shown_as_past(
+    client: httpx.AsyncClient, status: WorkerStatus, metrics: Metrics
+) -> None:
+    """Who looks at a session that streams should not take it for the present state."""
+    session = add_session(status, metrics, "entrance", SessionState.STREAMING)
+    session.fail("connection reset")
+    assert '<tr class="error past"><td colspan="8">last error, 0 s ago: connection' in (await client.get("/")).text
+    session.enter(SessionState.WAITING)
+    assert '<tr class="error"><td colspan="8">last error, 0 s ago: connection' in (await client.get("/")).text
+
+
 async def test_the_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
     """It works in a closed network, under a policy that allows its own style and nothing else."""
     answer = await client.get("/")

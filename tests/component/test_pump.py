@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.errors import SinkFault
 from bridge.events import DeadLetterReason, GapReason, Phase, Place, Record, SessionState
@@ -421,3 +422,19 @@ async def test_the_key_in_an_event_is_masked_before_it_is_stored(rig: Rig, sessi
     assert "simulated-key" not in str(found)
     assert "**********" in found[0]["data"]
     await running.stopped()
+
+
+async def test_the_first_dead_letter_of_each_reason_is_told(rig: Rig, session: SimulatedSession) -> None:
+    """With what is wrong; the others are counted."""
+    with capture_logs() as lines:
+        running = await rig.run()
+        for data in ("[1]", "[2]", "no json"):
+            session.emit(data)
+        await until(lambda: sum(rig.status.metrics.dead_letters.values()) == 3)
+        await running.stopped()
+    told = [line for line in lines if line["event"] == "event.dead_lettered"]
+    assert [(line["log_level"], line["reason"]) for line in told] == [
+        ("warning", "missing_type"),
+        ("warning", "invalid_json"),
+    ]
+    assert told[0]["detail"] == "the payload is not a JSON object"

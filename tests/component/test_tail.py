@@ -164,6 +164,12 @@ def test_a_line_holds_time_stream_number_id_type_and_data() -> None:
     assert words == ["line-1", "7", "e7", "log.info", '{"type":"log.info"}']
 
 
+def test_the_line_of_a_dead_letter_says_why_it_is_one() -> None:
+    """That is what one looks for in a dead-letter stream."""
+    line = text_line(landed(type="", seq="", reason="invalid_json", detail="Extra data", data="{}x"))
+    assert line.endswith("  invalid_json: Extra data  {}x")
+
+
 @pytest.mark.parametrize("field", ["id", "type", "data"])
 @pytest.mark.parametrize("evil", ["\x1b]0;owned\x07", "\x9b2J", "\r\n", "\u202e", "\u2028", "\x7f", "\x00"])
 def test_control_characters_are_escaped_in_every_field(field: str, evil: str) -> None:
