@@ -39,6 +39,12 @@ async def test_the_consumer_prints_each_event_once_though_it_was_delivered_twice
         await process.communicate()
 
 
+def test_the_consumer_outlasts_a_quiet_stream() -> None:
+    """It blocks for less than redis-py waits for a reply: 5 seconds since its version 8."""
+    [milliseconds] = re.findall(r"block=(\d+)", README)
+    assert 0 < int(milliseconds) < 4000
+
+
 def test_every_file_that_is_linked_exists() -> None:
     """No dead link within the repository."""
     links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
