@@ -51,7 +51,7 @@ class OnLost(StrEnum):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class SourceSettings(_Section):
@@ -137,7 +137,7 @@ class CommitSettings(_Section):
     """Largest batch. Redis runs a batch as one script and serves nobody else meanwhile: 1,000 take about 5 ms."""
     max_bytes: int = Field(default=MIB, ge=KIB, le=64 * MIB)
     """Largest batch in bytes; one larger event goes alone."""
-    buffer_events: int = Field(default=4_000, ge=1)
+    buffer_events: int = Field(default=2_000, ge=1)
     """Events kept while Redis is away or slow. Beyond it reading stops and TCP pushes back."""
     buffer_bytes: int = Field(default=2 * MIB, ge=KIB)
     """The same in bytes; one larger event is let in when the buffer is empty."""
@@ -202,7 +202,7 @@ SessionInput = str | list[str | SessionSettings] | dict[Name, Name]
 class Settings(BaseSettings):
     """The whole configuration. ``Settings(...)`` itself takes its arguments and defaults only."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     source: SourceSettings = SourceSettings()
     redis: RedisSettings = RedisSettings()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import textwrap
 from collections.abc import Iterator
 from enum import Enum
@@ -12,6 +14,7 @@ import yaml
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from bridge import settings as declarations
 from bridge.settings import Settings
 from bridge.settings_values import masked_redis_url
 
@@ -48,9 +51,29 @@ def masked(settings: Settings) -> dict[str, Any]:
     return values
 
 
+def _docstrings() -> dict[str, dict[str, str]]:
+    """What stands below each setting, by class and name.
+
+    Read from the source when asked for, not by pydantic at import: it would cost every worker a MiB.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(declarations)).body:
+        if isinstance(node, ast.ClassDef):
+            texts = found.setdefault(node.name, {})
+            for setting, text in zip(node.body, node.body[1:], strict=False):
+                match setting, text:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                        texts[name] = inspect.cleandoc(said)
+    return found
+
+
 def schema() -> dict[str, Any]:
     """The JSON schema of the YAML file, for editors and for checks before a roll-out."""
     made = Settings.model_json_schema()
+    for name, texts in _docstrings().items():
+        properties = (made if name == "Settings" else made["$defs"].get(name, {})).get("properties", {})
+        for setting, text in texts.items():
+            properties[setting]["description"] = text
     made["$defs"]["RedisSettings"]["properties"]["url"]["default"] = _plain(SETTINGS["redis.url"].default)
     for section in made["properties"].values():
         if "$ref" in section:
@@ -60,23 +83,24 @@ def schema() -> dict[str, Any]:
 
 def render_yaml() -> str:
     """``config/bridge.yaml``: every setting with its default, and what its docstring says."""
+    texts = _docstrings()
     lines = [*_comment(_HEADER.replace("\n", " ")), ""]
     for name, field in Settings.model_fields.items():
         if not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
-            lines += [*_comment(field.description or ""), f"{name}: {_scalar(list(field.default))}", ""]
+            lines += [*_comment(texts["Settings"][name]), f"{name}: {_scalar(list(field.default))}", ""]
             continue
         lines += [*_comment(field.annotation.__doc__ or ""), f"{name}:"]
         for inner_name, inner in field.annotation.model_fields.items():
-            lines += [f"  {line}" for line in _setting(inner_name, inner)]
+            said = texts[field.annotation.__name__][inner_name]
+            lines += [f"  {line}" for line in (*_comment(said), _setting(inner_name, inner))]
         lines.append("")
     return "\n".join(lines)
 
 
-def _setting(name: str, field: FieldInfo) -> list[str]:
-    lines = _comment(field.description or "")
+def _setting(name: str, field: FieldInfo) -> str:
     if field.default_factory is not None:
-        return [*lines, f"# {name}: made anew at each start"]
-    return [*lines, f"{name}: {_scalar(_plain(field.default))}"]
+        return f"# {name}: made anew at each start"
+    return f"{name}: {_scalar(_plain(field.default))}"
 
 
 def _comment(text: str) -> list[str]:
