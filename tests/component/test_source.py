@@ -267,6 +267,12 @@ async def test_an_error_that_quotes_the_key_is_shown_without_it(body: str) -> No
     assert "**********" in (await refused(answer(401, body.encode()))).detail
 
 
+async def test_a_key_is_not_shown_in_part_where_an_error_is_cut() -> None:
+    """It is hidden before the line is shortened."""
+    detail = (await refused(answer(401, b"x" * 190 + KEY.encode()))).detail
+    assert KEY[:6] not in detail
+
+
 async def test_an_error_body_that_never_ends_is_cut() -> None:
     """By size, and by the time that a connection may take."""
     endless = b"HTTP/1.1 500 Told\r\nContent-Type: text/plain\r\n\r\n" + b"x" * 200_000
