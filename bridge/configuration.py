@@ -19,7 +19,7 @@ from bridge.events import Session
 from bridge.keys import SESSIONS_KEY, WORKERS_KEY, session_keys
 from bridge.settings import LAYERS, SessionSettings, Settings
 from bridge.settings_reference import SETTINGS, masked, render_yaml, schema, variable
-from bridge.settings_sources import KEY_ALIAS, did_you_mean, from_variables, from_yaml, nested, secret_files
+from bridge.settings_sources import KEY_ALIAS, did_you_mean, from_variables, nested, secret_files
 
 __all__ = ["load", "masked", "render_yaml", "schema", "secret_values"]
 
@@ -41,7 +41,7 @@ def load(
         nested({path: value for path, value in (flags or {}).items() if value is not None}),
         nested(from_variables(environment, "environment", problems)),
         nested(from_variables(secrets, "secrets directory", problems)),
-        from_yaml(config_file or environment.get("BRIDGE_CONFIG"), problems),
+        _from_file(config_file or environment.get("BRIDGE_CONFIG"), problems),
     )
     token = LAYERS.set(layers)
     try:
@@ -54,6 +54,14 @@ def load(
     if problems:
         raise _failed(problems)
     return settings
+
+
+def _from_file(file: Path | str | None, problems: list[str]) -> dict[str, Any]:
+    if not file:
+        return {}
+    from bridge.settings_yaml import from_yaml
+
+    return from_yaml(file, problems)
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
@@ -120,4 +119,6 @@ def _plain(value: object) -> object:
 
 
 def _scalar(value: object) -> str:
+    import yaml  # only where the file is written: a worker has no use for it
+
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
