@@ -331,11 +331,11 @@ async def test_a_renewal_that_gets_no_answer_changes_nothing(
 ) -> None:
     """The token decides at the next commit; until then it reads on."""
     await taken(tenure)
-    await rig.redis.acl_setuser("default", commands=["-evalsha"])
+    await rig.redis.acl_setuser("default", enabled=True, commands=["-evalsha"])
     try:
         await tenure.renew()
     finally:
-        await rig.redis.acl_setuser("default", commands=["+evalsha"])
+        await rig.redis.acl_setuser("default", enabled=True, commands=["+evalsha"])
     assert tenure.held
     assert rig.status.last_error
     session.generate(1)
