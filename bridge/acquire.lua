@@ -2,7 +2,8 @@
 --
 -- KEYS  1 lease  2 state  3 seen
 -- ARGV  1 owner  2 time to live (ms)  3 random text  4 now (Unix seconds)
---       5 what to do where Redis has no place: 'begin', 'wait', or 'seed' it with
+--       5 what to do where Redis has no place: 'begin', 'wait', or 'seed' it with what follows;
+--         'window' sets up the blobs alone, where Redis has none of them
 --       6 cursor  7 ordinal  8 seq  9 commits  10.. window blobs
 -- Answers {'HELD', owner, milliseconds left}, {'NEW'} where it was told to wait, or
 --         {'OK', token, cursor, ordinal, seq, commits, phase, window blobs, whether the place was set up}.
@@ -32,6 +33,8 @@ if ARGV[5] == 'seed' and redis.call('HEXISTS', state, 'seq') == 0 then -- nothin
   for at = 10, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
   redis.call('HSET', state, 'cursor', ARGV[6], 'ordinal', ARGV[7], 'seq', ARGV[8], 'commits', ARGV[9])
   seeded = 1
+elseif ARGV[5] == 'window' and found == 'none' then
+  for at = 10, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
 end
 redis.call('HSET', state, 'token', token, 'owner', ARGV[1], 'updated_at', ARGV[4])
 redis.call('HSETNX', state, 'phase', 'active')

@@ -3,7 +3,7 @@
 -- KEYS  1 stream  2 state  3 seen  4 dead letters
 -- ARGV  1 token  2 expected commits  3 session id  4 cursor ('' for none)  5 ordinal  6 phase  7 now (Unix seconds)
 --       8 max length ('' for none)  9 lowest entry id to keep ('' for none)  10 most dead letters
---       11 window blob ('' for none)  12 window blobs to drop  13.. the records:
+--       11 window blob ('' for none)  12 window blobs to keep (0 for all)  13.. the records:
 --         'e' id type data received_at              an event named `message`
 --         'n' id type data received_at event        an event with another name
 --         'd' id type data received_at event reason detail truncated    a dead letter
@@ -82,7 +82,7 @@ local written = redis.pcall('HSET', state, 'cursor', ARGV[4], 'seq', seq, 'ordin
 if type(written) == 'table' then return refuse(written) end
 
 -- From here on the commit stands. Trimming comes after it, and may fail without harm: the next commit trims again.
-if ARGV[12] ~= '0' then redis.pcall('LTRIM', seen, ARGV[12], -1) end
+if ARGV[12] ~= '0' then redis.pcall('LTRIM', seen, '-' .. ARGV[12], -1) end
 if ARGV[8] ~= '' then redis.pcall('XTRIM', stream, 'MAXLEN', '~', ARGV[8]) end
 if ARGV[9] ~= '' then redis.pcall('XTRIM', stream, 'MINID', '~', ARGV[9]) end
 if #letters > 0 then redis.pcall('XTRIM', dead, 'MAXLEN', '~', ARGV[10]) end

@@ -50,17 +50,18 @@ class Leases:
         self._ttl_seconds = ttl_seconds
 
     async def acquire(
-        self, keys: SessionKeys, seed: Seed | None = None, *, begin: bool = True
+        self, keys: SessionKeys, seed: Seed | None = None, *, begin: bool = True, window_alone: bool = False
     ) -> Claim | HeldBy | None:
         """Take a free lease, or one that is ours already, with a new token.
 
-        Where Redis has no place, ``seed`` is set up; else the session begins anew, or with ``begin`` off is left alone
-        (None). Raises SinkFault.
+        Where Redis has no place, ``seed`` is set up (with ``window_alone`` its window, where Redis has none); else the
+        session begins anew, or with ``begin`` off is left alone (None). Raises SinkFault.
         """
         arguments: list[Argument] = [self.owner, self._ttl_ms, uuid.uuid4().hex[:12], f"{time.time():.3f}"]
         if seed:
             place = seed.place
-            arguments += ["seed", place.cursor or "", place.ordinal, place.seq, place.commits, *seed.window]
+            mode = "window" if window_alone else "seed"
+            arguments += [mode, place.cursor or "", place.ordinal, place.seq, place.commits, *seed.window]
         else:
             arguments.append("begin" if begin else "wait")
         packed = _ACQUIRE.pack((keys.lease, keys.state, keys.seen), arguments)

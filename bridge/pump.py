@@ -117,7 +117,7 @@ class Pump:
         if self._claim.phase is not Phase.ACTIVE:
             lookup = await self._source.lookup(self._session.session_id)
             if isinstance(lookup, Over):
-                return Ended(reason=self._claim.phase.value, gone=self._claim.phase is Phase.GONE)
+                return Ended(reason=lookup.status, gone=self._claim.phase is Phase.GONE)
         if self._gap is not None:
             self._reader.mark_gap(self._gap)
         reader = asyncio.create_task(self._reader.run(), name=f"read {self._session.name}")

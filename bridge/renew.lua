@@ -4,9 +4,10 @@
 -- ARGV  1 owner  2 time to live (ms)  3 token
 -- Answers the number of commits made so far, 'FENCED' or 'LOST' (Redis was emptied).
 
-local state = redis.call('HMGET', KEYS[2], 'token', 'commits')
+local state = redis.call('HMGET', KEYS[2], 'token', 'commits', 'owner')
 local token = state[1]
 if not token then return 'LOST' end
-if token ~= ARGV[3] then return 'FENCED' end
+-- The owner is gone once we have released: a renewal that was on its way must not bring the lease back.
+if token ~= ARGV[3] or state[3] ~= ARGV[1] then return 'FENCED' end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return tonumber(state[2] or 0)

@@ -12,6 +12,7 @@ from bridge import __version__
 from bridge.admin import AdminServer
 from bridge.backlog import Backlog
 from bridge.configuration import secret_values
+from bridge.errors import BridgeError
 from bridge.events import Claim, GapReason, Session
 from bridge.keys import session_keys
 from bridge.lease import Leases
@@ -45,7 +46,8 @@ def known_secrets(settings: Settings) -> Secrets:
 async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = False) -> None:
     """Run a worker until a signal stops it, or until all its sessions have ended.
 
-    Raises ConfigurationError for what only a person can mend. A fault that can pass never ends it.
+    Raises ConfigurationError for what only a person can mend. A fault that can pass never ends it. With
+    ``until_ended`` raises BridgeError where a session was never there: a batch job must not pass for a mistyped id.
     """
     status = WorkerStatus(worker_id=settings.worker.id, version=__version__)
     metrics = Metrics(one.name for one in settings.sessions)
@@ -65,13 +67,18 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
         status.sessions.update((tenure.session.name, tenure.status) for tenure in tenures)
         await stack.enter_async_context(AdminServer(settings.admin, status, metrics, secrets))
         await stack.enter_async_context(Backlog(link, status.sessions.values()))
-        supervisor = Supervisor(tenures=tenures, leases=leases, settings=settings.lease, status=status)
+        supervisor = Supervisor(
+            tenures=tenures, leases=leases, settings=settings.lease, status=status, on_lost=settings.redis.on_lost
+        )
         log.info("worker.started", worker=leases.owner, version=__version__, sessions=len(tenures))
         if until_ended:
             watcher = asyncio.create_task(_stop_when_over(status, stop), name="until ended")
             stack.callback(watcher.cancel)
         await supervisor.run(stop)
     log.info("worker.stopped", worker=leases.owner)
+    if until_ended and (unread := status.never_seen()):
+        names = ", ".join(f"{one.session.name} ({one.session.session_id})" for one in unread)
+        raise BridgeError(f"nothing was read of {names}: the API does not know such a session - check sessions")
 
 
 def _tenure(
@@ -107,6 +114,7 @@ def _tenure(
         make_pump=make_pump,
         on_lost=settings.redis.on_lost,
         recheck_seconds=settings.source.slow_retry_seconds,
+        window_events=settings.dedupe.window_events,
     )
 
 

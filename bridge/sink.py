@@ -39,7 +39,7 @@ class RedisSink:
         now = time.time()
         arguments: list[Argument] = [token, place.commits, self._session_id, _text(after.cursor or ""), after.ordinal]
         arguments += [phase.value, f"{now:.3f}", self._max_length, self._lowest_id(now), self._max_dead_letters]
-        arguments += [seal.blob, seal.drop]
+        arguments += [seal.blob, seal.keep]
         received_at, stamp = 0.0, b""
         for record in batch:
             if record.received_at != received_at:  # the same for all events of a chunk

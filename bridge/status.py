@@ -112,6 +112,10 @@ class WorkerStatus:
         over = (SessionState.ENDED, SessionState.GONE)
         return bool(self.sessions) and all(one.state in over for one in self.sessions.values())
 
+    def never_seen(self) -> list[SessionStatus]:
+        """Sessions that the API does not know and of which nothing was ever read."""
+        return [one for one in _sorted(self.sessions.values()) if one.state is SessionState.GONE and not one.seq]
+
     def as_json(self) -> dict[str, Any]:
         """``/status`` as a whole. Holds no secret."""
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import structlog
 
 from bridge.errors import SinkFault
 from bridge.lease import Leases
-from bridge.settings import LeaseSettings
+from bridge.settings import LeaseSettings, OnLost
 from bridge.status import WorkerStatus
 from bridge.tenure import Tenure
 
@@ -29,19 +30,36 @@ class Supervisor:
     """Runs until stopped. Redis being away changes nothing but `/readyz`: what is held goes on waiting for it."""
 
     def __init__(
-        self, *, tenures: Sequence[Tenure], leases: Leases, settings: LeaseSettings, status: WorkerStatus
+        self,
+        *,
+        tenures: Sequence[Tenure],
+        leases: Leases,
+        settings: LeaseSettings,
+        status: WorkerStatus,
+        on_lost: OnLost = OnLost.RESUME,
     ) -> None:
         self._tenures = tenures
         self._leases = leases
         self._settings = settings
         self._status = status
-        self._next_renewal = 0.0
+        self._on_lost = on_lost
+        self._renew_now = asyncio.Event()
         self._registered = False
         self._begin_after = 0.0  # monotonic seconds
         self._fault_kind: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Supervise until ``stop`` is set; then hand everything over and sign off."""
+        # On its own, since looking for a lost place may take long, and leases must not run out meanwhile.
+        renewal = asyncio.create_task(self._keep_renewing(), name="renew")
+        try:
+            await self._supervise(stop)
+            await self._leave()
+        finally:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+
+    async def _supervise(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await self._tick()
@@ -54,7 +72,18 @@ class Supervisor:
                     await stop.wait()
             except TimeoutError:
                 continue
-        await self._leave()
+
+    async def _keep_renewing(self) -> None:
+        # Three tries within a lease's life, so that one lost reply costs nothing.
+        interval_seconds = self._settings.ttl_seconds / 3
+        while True:
+            try:
+                async with asyncio.timeout(interval_seconds):
+                    await self._renew_now.wait()
+            except TimeoutError:
+                pass
+            self._renew_now.clear()
+            await asyncio.gather(*(tenure.renew() for tenure in self._tenures))
 
     def _note(self, fault: SinkFault | None) -> None:
         kind = fault.kind if fault else None
@@ -73,24 +102,22 @@ class Supervisor:
         if forgotten and self._registered:
             # Redis was emptied, or we were away for long. Whoever knows a session's place must come before those who do
             # not: to them an emptied Redis looks like a new one.
-            self._next_renewal = 0.0
-            self._begin_after = time.monotonic() + self._settings.ttl_seconds
+            self._renew_now.set()
+            patience_seconds = math.inf if self._on_lost is OnLost.STOP else self._settings.ttl_seconds
+            self._begin_after = time.monotonic() + patience_seconds
         self._registered = True
-        if time.monotonic() >= self._next_renewal:
-            await asyncio.gather(*(tenure.renew() for tenure in self._tenures))
-            # Three tries within a lease's life, so that one lost reply costs nothing.
-            self._next_renewal = time.monotonic() + self._settings.ttl_seconds / 3
-        held = [tenure for tenure in self._tenures if tenure.held]
+        held = [tenure for tenure in self._tenures if tenure.held and not tenure.over]
         share = fair_share(sum(not tenure.over for tenure in self._tenures), workers)
         if len(held) > share:
             self._hand_over(held, len(held) - share)
             return
         begin = time.monotonic() >= self._begin_after
-        wanted = [tenure for tenure in self._tenures if tenure.wanted]
+        await asyncio.gather(*(tenure.take(begin=False) for tenure in self._tenures if tenure.wanted and tenure.over))
+        wanted = [tenure for tenure in self._tenures if tenure.wanted and not tenure.over]
         random.shuffle(wanted)  # workers that start together should not all ask for the same ones first
         for batch in _batches(wanted, share - len(held)):
             await asyncio.gather(*(tenure.take(begin=begin) for tenure in batch))
-            if sum(tenure.held for tenure in self._tenures) >= share:
+            if sum(tenure.held and not tenure.over for tenure in self._tenures) >= share:
                 break
 
     def _hand_over(self, held: list[Tenure], extra: int) -> None:

@@ -13,7 +13,7 @@ from bridge.errors import SinkFault
 from bridge.events import Claim, GapReason, Phase, Place, Session, SessionState
 from bridge.keys import SessionKeys
 from bridge.lease import Leases
-from bridge.outcomes import Fenced, Lost, RolledBack
+from bridge.outcomes import Fenced, HeldBy, Lost, RolledBack
 from bridge.pump import Ended, Outcome, Pump, Stopped
 from bridge.recovery import Seed
 from bridge.settings import OnLost
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 _RETRY_AFTER_CRASH_SECONDS = 10.0
 _RETRY_AFTER_REFUSAL_SECONDS = 2.0
+_LONGEST_RECHECK = 3600.0  # seconds between two looks at a session that seems to be over
 
 
 class Tenure:
@@ -44,6 +45,7 @@ class Tenure:
         make_pump: Callable[[Claim, GapReason | None], Pump],
         on_lost: OnLost,
         recheck_seconds: float,
+        window_events: int,
     ) -> None:
         self.session = session
         self.status = status
@@ -52,12 +54,15 @@ class Tenure:
         self._make_pump = make_pump
         self._on_lost = on_lost
         self._recheck_seconds = recheck_seconds
+        self._window_events = window_events
         self._claim: Claim | None = None
         self._pump: Pump | None = None
         self._task: asyncio.Task[None] | None = None
         self._remembered: tuple[Place, Window] | None = None
         self._emptied = False  # Redis was emptied under us; the next place is not to be trusted in silence
         self._not_before = 0.0  # monotonic seconds
+        self._rechecks = 0  # of a session that seems to be over
+        self._final = False  # the API itself has said that it is over
         self._leaving = False
 
     @property
@@ -77,8 +82,9 @@ class Tenure:
 
     @property
     def wanted(self) -> bool:
-        """It may be taken now."""
-        return not self.held and not self.over and time.monotonic() >= self._not_before
+        """It may be taken now: also to look again whether a session that was no longer listed is over indeed."""
+        closed = self.status.state is SessionState.FAILED or (self.over and self._final)
+        return not self.held and not closed and time.monotonic() >= self._not_before
 
     async def take(self, *, begin: bool = True) -> None:
         """Try to take the lease and start. A refusal concerns this session alone: it is shown, and tried again.
@@ -96,8 +102,8 @@ class Tenure:
     async def _take(self, begin: bool) -> None:
         begin = begin or self._emptied  # who held it when Redis was emptied knows the place best, and comes first
         claim = await self._leases.acquire(self._keys, begin=begin)
-        if isinstance(claim, Claim) and claim.place.seq == 0 and (seed := await self._find_seed()):
-            claim = await self._leases.acquire(self._keys, seed)
+        if isinstance(claim, Claim):
+            claim = await self._complete(claim)
         if not isinstance(claim, Claim):
             self.status.owner = claim.owner if claim else None
             return
@@ -114,6 +120,22 @@ class Tenure:
         self._pump = self._make_pump(claim, gap)
         self._leaving = False
         self._task = asyncio.create_task(self._run(self._pump, claim), name=f"tenure {self.session.name}")
+
+    async def _complete(self, claim: Claim) -> Claim | HeldBy | None:
+        """Set up again what Redis no longer has of a place: all of it, or the window alone."""
+        if claim.place.seq == 0:
+            seed = await self._find_seed()
+            return await self._leases.acquire(self._keys, seed) if seed else claim
+        if claim.window or not self._window_events:
+            return claim
+        # From the entries only: after a rollback our memory knows events that Redis does not, and would skip them.
+        seed = await self._leases.find_seed(self._keys, self.session.session_id)
+        if not (seed and seed.window):
+            return claim
+        log.warning(
+            "window.restored", **self._labels, reason="it was deleted or evicted; set maxmemory-policy noeviction"
+        )
+        return await self._leases.acquire(self._keys, seed, window_alone=True)
 
     async def _find_seed(self) -> Seed | None:
         """The place of a session of which Redis knows none: a new one, or its state was deleted, evicted or flushed.
@@ -187,12 +209,15 @@ class Tenure:
         self._remembered = (pump.place, pump.window)
         match outcome:
             case Stopped():
+                self._rechecks = 0
                 self._rest(SessionState.STANDBY)
                 await self._release(claim)
             case Ended(reason=reason, gone=gone):
                 tell = log.warning if claim.phase is Phase.ACTIVE else log.debug
                 tell("session.gone" if gone else "session.ended", reason=reason)
-                self._not_before = time.monotonic() + self._recheck_seconds
+                self._final = reason not in ("gone", "unknown")
+                self._not_before = time.monotonic() + min(self._recheck_seconds * 2**self._rechecks, _LONGEST_RECHECK)
+                self._rechecks = min(self._rechecks + 1, 10)
                 self._rest(SessionState.GONE if gone else SessionState.ENDED)
                 await self._release(claim)
             case Fenced():

@@ -25,10 +25,14 @@ _LONGEST_KEY = 128
 
 
 class Seal(NamedTuple):
-    """What one commit does to the window in Redis: push ``blob``, then drop the ``drop`` oldest blobs."""
+    """What one commit does to the window in Redis: push ``blob``, then keep the last ``keep`` blobs (0: all of them).
+
+    ``drop`` is the same seen from here: so many of the oldest batches are forgotten once the commit has landed.
+    """
 
     blob: bytes
     drop: int
+    keep: int
 
 
 def digest_of(data: bytes) -> bytes:
@@ -74,14 +78,15 @@ class Window:
         """Prepare the window's part of a commit. Changes nothing: the commit may have to be sent again."""
         pairs = [(_shorten(record.key), record.digest) for record in batch if record.digest]
         if not self._size or not pairs:
-            return Seal(b"", 0)
+            return Seal(b"", 0, 0)
         left, drop = self._committed + len(pairs), 0
         for keys in self._batches:
             if left - len(keys) < self._size:
                 break
             left -= len(keys)
             drop += 1
-        return Seal(_render([key for key, _ in pairs], [digest for _, digest in pairs]), drop)
+        keep = len(self._batches) + 1 - drop if drop else 0
+        return Seal(_render([key for key, _ in pairs], [digest for _, digest in pairs]), drop, keep)
 
     def committed(self, batch: Sequence[Record], seal: Seal) -> None:
         """The commit that carried ``seal`` has landed: forget what fell out of the window."""

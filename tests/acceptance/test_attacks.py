@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bridge.redis_server import RedisServer
-from bridge.simulator import Closing, FreshRule, Refusal, SimulatedSession
+from bridge.simulator import Closing, Endpoint, FreshRule, Refusal, SimulatedSession
 from tests.acceptance.proxy import Proxy
 from tests.acceptance.rig import Rig, keys_of
 from tests.acceptance.worker import until
@@ -152,3 +152,42 @@ async def test_a_primary_that_was_made_a_replica_is_left_for_the_new_one(rig: Ri
 
 async def _has_seq(client: Redis, session: SimulatedSession, seq: int) -> bool:
     return await client.hget(keys_of(session).state, "seq") == b"%d" % seq
+
+
+async def test_a_lost_window_is_rebuilt_from_the_entries(rig: Rig) -> None:
+    """Somebody deleted it, or Redis evicted it; and the server sends again what lies before the cursor."""
+    session = rig.simulator.create_session("lsn-forgetful")
+    session.change(overlap_events=30)
+    worker = await rig.worker(session).start()
+    await session.wait_connected()
+    session.generate(100)
+    await rig.reaches(session, 100)
+    await worker.kill()
+    await rig.client.delete(keys_of(session).seen)
+    again = await rig.worker(session).start()
+    session.generate(10)
+    report = await rig.assert_kept(session)
+    assert report.sessions[0].events == 110
+    assert again.said("window.restored")
+
+
+async def test_a_session_that_was_only_once_not_listed_is_found_again(rig: Rig) -> None:
+    """`end` while the metadata endpoint answers with 404 for a moment: the session lives, and is looked at again."""
+    session = rig.simulator.create_session("lsn-overlooked")
+    worker = await rig.worker(session, source__slow_retry_seconds=0.5).start()
+    await session.wait_connected()
+    session.generate(5)
+    await rig.reaches(session, 5)
+    rig.simulator.refuse(Refusal(status=404, endpoint=Endpoint.METADATA))
+    session.drop(Closing.END)
+    await until(lambda: bool(worker.said("session.ended")), "it is taken for ended")
+    session.generate(5)
+    await rig.reaches(session, 11)  # five, the marker, five
+    await rig.assert_kept(session)
+
+
+async def test_a_batch_job_for_a_session_that_never_was_fails(rig: Rig) -> None:
+    """A mistyped id must not pass for a job that is done."""
+    worker = await rig.worker("lsn-mistyped", arguments=["--until-ended"]).start()
+    assert await worker.exit_code() == 1
+    assert "nothing was read of lsn-mistyped" in worker.log_tail()

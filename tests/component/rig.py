@@ -134,6 +134,7 @@ class Rig:
             "make_pump": self.pump,
             "on_lost": self.settings.redis.on_lost,
             "recheck_seconds": self.settings.source.slow_retry_seconds,
+            "window_events": self.settings.dedupe.window_events,
         }
         return Tenure(**(given | changes))
 

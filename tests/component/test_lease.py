@@ -194,6 +194,29 @@ async def test_a_released_lease_is_free_at_once(leases: Leases, others: Leases) 
     await claimed(others)
 
 
+async def test_a_renewal_that_comes_after_the_release_does_not_bring_the_lease_back(
+    leases: Leases, others: Leases
+) -> None:
+    """Both were on their way at once; the lease would be nobody's for a whole life."""
+    claim = await claimed(leases)
+    await leases.release(KEYS, claim.token)
+    assert await leases.renew(KEYS, claim.token) == Fenced()
+    assert isinstance(await others.acquire(KEYS), Claim)
+
+
+async def test_a_window_is_set_up_alone_only_where_there_is_none(leases: Leases, redis: Redis) -> None:
+    """It was deleted or evicted while the state stayed."""
+    await claimed(leases, Seed(place=PLACE, window=(b"1\n12345678a",)))
+    other = Seed(place=START, window=(b"1\n87654321b",))
+    kept = await leases.acquire(KEYS, other, window_alone=True)
+    assert isinstance(kept, Claim)
+    assert (kept.place, kept.window) == (PLACE, (b"1\n12345678a",))
+    await redis.delete(KEYS.seen)
+    restored = await leases.acquire(KEYS, other, window_alone=True)
+    assert isinstance(restored, Claim)
+    assert (restored.place, restored.window) == (PLACE, (b"1\n87654321b",))
+
+
 async def test_releasing_leaves_the_place(leases: Leases, redis: Redis) -> None:
     """Only the owner goes."""
     claim = await claimed(leases)

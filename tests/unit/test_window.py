@@ -22,7 +22,8 @@ def commit(window: Window, stored: list[bytes], keys: list[str]) -> None:
     seal = window.seal(batch)
     if seal.blob:
         stored.append(seal.blob)
-    del stored[: seal.drop]
+    if seal.keep:
+        del stored[: -seal.keep]
     window.committed(batch, seal)
 
 
@@ -50,7 +51,7 @@ def test_the_oldest_batch_goes_only_when_the_others_fill_the_window() -> None:
 def test_markers_take_no_part() -> None:
     """A marker has no digest: nothing is remembered of it, and a commit of markers alone writes no blob."""
     window = Window(4)
-    assert window.seal([record("bridge-gap-1", b"")]) == (b"", 0)
+    assert window.seal([record("bridge-gap-1", b"")]) == (b"", 0, 0)
 
 
 def test_a_window_of_zero_remembers_nothing() -> None:
