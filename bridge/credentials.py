@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from bridge.secrets import Secrets
 from bridge.settings import SourceSettings
@@ -24,10 +24,16 @@ class ApiKey:
     connection is opened seldom.
     """
 
-    def __init__(self, settings: SourceSettings, secrets: Iterable[Secrets]) -> None:
+    def __init__(
+        self,
+        settings: SourceSettings,
+        secrets: Iterable[Secrets],
+        on_read: Callable[[bool], None] = lambda read: None,
+    ) -> None:
         self._fixed = settings.api_key.get_secret_value().strip() if settings.api_key else None
         self._file = settings.api_key_file
         self._secrets = tuple(secrets)
+        self._on_read = on_read  # hears at each use of a file whether it could be read
         self._last: str | None = None
 
     @property
@@ -44,7 +50,13 @@ class ApiKey:
 
     def headers(self) -> dict[str, str]:
         """The Authorization header; none where no key is configured. Raises KeyUnavailableError."""
-        key = self._last = self._read()
+        try:
+            key = self._last = self._read()
+        except KeyUnavailableError:
+            self._on_read(False)
+            raise
+        if self._file is not None:
+            self._on_read(True)
         if key is None:
             return {}
         for secrets in self._secrets:

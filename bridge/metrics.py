@@ -147,6 +147,13 @@ class Metrics:
         self._reloaded_at = at
         self._reload_successful = True
 
+    def config_read(self, read: bool) -> None:
+        """A file with a secret was read again, or could not be."""
+        if read:
+            self.config_reloaded(time.time())
+        else:
+            self.config_reload_failed()
+
     def config_reload_failed(self) -> None:
         """``config_last_reload_successful`` is 0 from here to the next good one: the old configuration is in force."""
         self._reload_successful = False

@@ -58,7 +58,7 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
         stack.enter_context(stop_on_signals(stop))
         link = RedisLink(settings.redis, secrets, on_change=lambda error: _note_redis(status, error))
         stack.push_async_callback(link.aclose)
-        source = await stack.enter_async_context(LensSource(settings.source, secrets))
+        source = await stack.enter_async_context(LensSource(settings.source, secrets, on_key_read=metrics.config_read))
         leases = Leases(link, settings.worker.id, settings.lease.ttl_seconds)
         tenures = [
             _tenure(Session(name=one.name, session_id=one.session_id), settings, metrics, leases, link, source)

@@ -1,15 +1,12 @@
-"""The lens API over HTTP: open a session's event stream, ask after a session. The only module that knows httpx.
+"""The lens API over HTTP: open a session's event stream, ask after a session.
 
-httpx's API over aiohttp's transport, chosen by measurement: where each event is an HTTP chunk of its own, h11 reads
-45,000 chunks per second on a machine where aiohttp's C parser reads 280,000 (`make bench` measures it). HTTP/1.1 only:
-one HTTP/2 GOAWAY would end every session's stream at once.
+What lies below it, TLS and sockets, is `bridge.transport`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
 import time
 import zlib
@@ -19,11 +16,10 @@ from typing import Any
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from bridge.backoff import TokenBucket
 from bridge.credentials import ApiKey, KeyUnavailableError
-from bridge.errors import ConfigurationError, SourceFault
+from bridge.errors import SourceFault
 from bridge.events import ConnectOutcome, DisconnectReason
 from bridge.outcomes import Active, Closed, Lookup, Over, Refused, Unanswered
 from bridge.reconnect import (
@@ -38,6 +34,7 @@ from bridge.reconnect import (
 from bridge.secrets import Secrets
 from bridge.settings import SourceSettings
 from bridge.sse import Decoder, ServerSentEvent
+from bridge.transport import open_client
 
 __all__ = ["LensSource", "OpenSource"]
 
@@ -140,12 +137,14 @@ class OpenSource:
 class LensSource:
     """The lens API of one base URL and key, for all sessions. Use as an async context manager."""
 
-    def __init__(self, settings: SourceSettings, secrets: Secrets) -> None:
+    def __init__(
+        self, settings: SourceSettings, secrets: Secrets, on_key_read: Callable[[bool], None] = lambda read: None
+    ) -> None:
         self._settings = settings
         self._secrets = secrets
         self.echoes = Secrets()
         """The keys that were sent, and nothing else: what an event must not bring back to light."""
-        self._key = ApiKey(settings, (secrets, self.echoes))
+        self._key = ApiKey(settings, (secrets, self.echoes), on_key_read)
         self._bucket = TokenBucket(
             rate_per_second=settings.connects_per_second, burst=max(1, int(settings.connects_per_second))
         )
@@ -153,15 +152,7 @@ class LensSource:
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> LensSource:
-        tls = _tls_context(self._settings)
-        timeout = httpx.Timeout(
-            connect=self._settings.connect_timeout_seconds,
-            read=self._settings.idle_timeout_seconds,
-            write=self._settings.connect_timeout_seconds,
-            pool=self._settings.connect_timeout_seconds,  # aiohttp counts name resolution here
-        )
-        transport = AiohttpTransport(verify=tls, trust_env=False, client=_session_factory(tls))
-        self._client = httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
+        self._client = open_client(self._settings)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -310,41 +301,9 @@ def _describe(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError | OSError) else error
     if isinstance(cause, aiohttp.ClientConnectorError) and not isinstance(cause, ssl.SSLError):
         cause = cause.os_error  # its own text speaks of ssl:default where there is no TLS
+    if isinstance(cause, aiohttp.ClientPayloadError):
+        return "the connection broke off in the middle of the stream"  # its own text speaks of HTTP chunks
     text = " ".join(str(cause).split())
     if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:  # OpenSSL's words, before and since 3.5
         text += " - it does not speak TLS: is it http://?"
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
-
-
-def _tls_context(settings: SourceSettings) -> ssl.SSLContext:
-    if not settings.base_url.startswith("https:"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: without the 140 authorities that cost 1 MiB
-    if settings.ca_file is None:
-        return httpx.create_ssl_context(trust_env=False)
-    try:
-        return ssl.create_default_context(cafile=str(settings.ca_file))
-    except OSError as error:
-        raise ConfigurationError(f"source.ca_file {settings.ca_file} (BRIDGE_SOURCE__CA_FILE): {error}") from error
-
-
-def _session_factory(tls: ssl.SSLContext) -> Callable[[], aiohttp.ClientSession]:
-    def make() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            ssl=tls,
-            limit=0,  # the lease share says how many sessions there are, not the pool
-            force_close=True,  # a stream ends with its connection
-            socket_factory=_keepalive_socket,
-        )
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-    return make
-
-
-def _keepalive_socket(address: Any) -> socket.socket:
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return made

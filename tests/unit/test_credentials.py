@@ -18,6 +18,18 @@ def of_file(file: Path, *secrets: Secrets) -> ApiKey:
     return ApiKey(SourceSettings(api_key_file=file), secrets)
 
 
+def test_a_file_that_cannot_be_read_is_told_until_it_can(tmp_path: Path) -> None:
+    """There is an alert on it: a rotation that went wrong should be noticed before the old connection ends."""
+    file = tmp_path / "key"
+    heard: list[bool] = []
+    key = ApiKey(SourceSettings(api_key_file=file), [], heard.append)
+    with pytest.raises(KeyUnavailableError):
+        key.headers()
+    file.write_text("sk-rotated-key")
+    key.headers()
+    assert heard == [False, True]
+
+
 def test_a_key_of_the_settings_is_sent_as_a_bearer_token() -> None:
     """And never changes."""
     key = ApiKey(SourceSettings(api_key=SecretStr("a-secret-key")), [])
