@@ -148,6 +148,12 @@ class Channel(asyncio.Protocol):
                 future.set_exception(SinkFault(fault.kind, fault.detail))
 
 
+_GRANT = (
+    "grant the user by ACL, on the keys lens:*: evalsha script time type get set pttl del hget hmget hset hsetnx "
+    "hdel hexists rpush rpop lrange ltrim xadd xdel xtrim xlen xrevrange xinfo zadd zrem zcard zremrangebyscore"
+)
+"""Every command of a worker: Redis 7.0 does not say which one it was."""
+
 _REPLIES = (
     # how the reply begins; the kind of fault; what to do about it
     ("NOSCRIPT", "no_script", "the script cache was flushed"),
@@ -155,8 +161,9 @@ _REPLIES = (
     ("READONLY", "read_only", "it is a replica; point redis.url at the primary"),
     ("OOM", "out_of_memory", "it is full; raise maxmemory, or trim with stream.max_length"),
     ("NOREPLICAS", "no_replicas", "min-replicas-to-write is not met"),
-    ("NOPERM", "no_permission", "grant the user these commands and keys by ACL"),
-    ("ERR ACL failure", "no_permission", "grant the user these commands and keys by ACL"),
+    ("NOPERM", "no_permission", _GRANT),
+    ("ERR ACL failure", "no_permission", _GRANT),
+    ("ERR The user executing the script", "no_permission", _GRANT),
     ("NOAUTH", "unauthorized", "set redis.password or redis.password_file"),
     ("WRONGPASS", "unauthorized", "check redis.username and redis.password, or the file that holds it"),
     ("ERR AUTH", "unauthorized", "redis.password is set, but the server has none"),
