@@ -12,7 +12,7 @@ import pytest
 
 __all__ = ["need_module", "need_program", "need_root"]
 
-CI_VARIABLE = "BRIDGE_CI"
+CI_VARIABLE = "BRIDGE_TEST_CI"
 
 
 def need_module(name: str, package: str) -> ModuleType:

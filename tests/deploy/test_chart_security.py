@@ -16,7 +16,7 @@ from tests.deploy.chart import EXAMPLES, MINIMAL, render, with_values
 from tests.deploy.chart_values import CHART
 from tests.deploy.needs import need_program
 
-CHECKOV = os.environ.get("BRIDGE_CHECKOV", "checkov")  # in an environment of its own: its pins exclude ours
+CHECKOV = os.environ.get("BRIDGE_TEST_CHECKOV", "checkov")  # in an environment of its own: its pins exclude ours
 
 # What checkov would have otherwise, and why it is so. By check, then by the objects it may concern ("": any).
 ACCEPTED: dict[str, tuple[str, ...]] = {

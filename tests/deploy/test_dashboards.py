@@ -23,7 +23,7 @@ from tests.deploy.night import Night
 from tests.deploy.prometheus import Prometheus
 from tests.deploy.rules import HELM, load_rules, shortened
 
-SCHEMA_VARIABLE = "BRIDGE_GRAFANA_SCHEMA"
+SCHEMA_VARIABLE = "BRIDGE_TEST_GRAFANA_SCHEMA"
 FROM_PROMETHEUS = {"ALERTS"}
 MARKS = tuple(
     f"lens_bridge_{name}_total"
