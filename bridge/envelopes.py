@@ -18,7 +18,6 @@ __all__ = [
     "STREAM_HEARTBEAT",
     "STREAM_START",
     "Fault",
-    "is_control",
     "timestamp_of",
     "type_of",
 ]
@@ -56,11 +55,6 @@ def type_of(raw: bytes) -> str | Fault:
         return _decode(raw).type
     except _REFUSALS:
         return _type_beside_nan(raw) or _type_by_python(raw)
-
-
-def is_control(envelope_type: str) -> bool:
-    """Whether it is a frame about the connection rather than a lens event."""
-    return envelope_type in CONTROL_TYPES
 
 
 def _type_beside_nan(raw: bytes) -> str | None:

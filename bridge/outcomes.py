@@ -66,7 +66,6 @@ class Unanswered:
     """No answer that says anything about the session."""
 
     detail: str
-    unauthorized: bool = False
 
 
 Lookup = Active | Over | Unanswered

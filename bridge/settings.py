@@ -134,7 +134,7 @@ class CommitSettings(_Section):
     """One atomic step: a batch of entries and the place after them."""
 
     max_events: int = Field(default=1000, ge=1, le=1500)
-    """Largest batch. Redis runs a batch as one script and serves nobody else meanwhile: 1,000 take about 5 ms."""
+    """Largest batch. Redis runs a batch as one script and serves nobody else meanwhile: 1,000 take about 7 ms."""
     max_bytes: int = Field(default=MIB, ge=KIB, le=64 * MIB)
     """Largest batch in bytes; one larger event goes alone."""
     buffer_events: int = Field(default=2_000, ge=1)

@@ -184,13 +184,11 @@ class LensSource:
             finally:
                 await response.aclose()
         except SourceFault as fault:
-            return Unanswered(detail=fault.detail, unauthorized=fault.kind == ConnectOutcome.UNAUTHORIZED)
+            return Unanswered(detail=fault.detail)
         if response.status_code in (404, 410):
             return Over(status="unknown")
         if response.status_code != 200:
-            outcome = classify_status(response.status_code, cursor_sent=False)
-            detail = f"{self._where(response)} answers {response.status_code}: {self._words(body)}"
-            return Unanswered(detail=detail, unauthorized=outcome is ConnectOutcome.UNAUTHORIZED)
+            return Unanswered(detail=f"{self._where(response)} answers {response.status_code}: {self._words(body)}")
         return _lookup_of(body, session_id)
 
     async def _get(self, path: str, headers: dict[str, str], *, last_event_id: bytes | None = None) -> httpx.Response:

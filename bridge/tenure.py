@@ -77,7 +77,7 @@ class Tenure:
 
     @property
     def over(self) -> bool:
-        """Nothing is to be done for it any more by this worker."""
+        """It has ended, or waits for a person: it counts for nobody's share."""
         return self.status.state in (SessionState.ENDED, SessionState.FAILED)
 
     @property

@@ -511,7 +511,7 @@ async def test_a_key_that_is_rejected_when_asking_after_the_session_ends_nothing
     start: Start, waits: list[tuple[int, float]]
 ) -> None:
     """The same key may still be good for the stream."""
-    scripted = Scripted([Opened([]), refused(ConnectOutcome.NOT_FOUND)], [Unanswered(detail="no", unauthorized=True)])
+    scripted = Scripted([Opened([]), refused(ConnectOutcome.NOT_FOUND)], [Unanswered(detail="no")])
     assert not (await ran(start, scripted)).task.done()
 
 
