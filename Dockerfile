@@ -28,7 +28,7 @@ LABEL org.opencontainers.image.title="lens-bridge" \
 COPY --from=build /opt/lens-bridge /opt/lens-bridge
 ENV PATH=/opt/lens-bridge/bin:${PATH}
 # The slim images ship the standard library without byte code. Compile what the worker imports, once, as root.
-RUN python -c "import bridge.cli, bridge.service, bridge.configuration"
+RUN python -c "import bridge.cli, bridge.worker.service, bridge.settings.loading"
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # A number, so that Kubernetes can tell that it is not root.
 USER 10001:10001

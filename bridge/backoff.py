@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-__all__ = ["Backoff", "TokenBucket"]
+__all__ = ["Backoff", "Pace"]
 
 _MAX_DOUBLINGS = 1000  # 2.0 ** 1024 raises OverflowError; a thousand doublings pass every ceiling
+_FAST, _SLOW = 10.0, 10.0  # how far the pace may be from the steady one, either way
+_RECOVERY_SECONDS = 30.0
+_ONE_COMPLAINT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +19,7 @@ class Backoff:
     """Exponential backoff with full jitter: each wait is random below a ceiling that doubles up to ``max_seconds``.
 
     Full jitter spreads clients that failed together best ("Exponential Backoff And Jitter", AWS Architecture Blog).
-    ``attempt`` counts the failures so far, from 0.
+    ``attempt`` counts the attempts without progress so far, from 0.
     """
 
     initial_seconds: float
@@ -28,37 +31,74 @@ class Backoff:
         """What the random part of the wait stays below."""
         return min(self.max_seconds, self.initial_seconds * 2.0 ** min(self.attempt, _MAX_DOUBLINGS))
 
-    def delay(self, random: Callable[[], float], floor_seconds: float = 0.0) -> float:
+    @property
+    def _first_ceiling_seconds(self) -> float:
+        return min(self.max_seconds, self.initial_seconds)
+
+    def delay(self, random: Callable[[], float], floor_seconds: float = 0.0, spent_seconds: float = 0.0) -> float:
         """Seconds to wait; ``random`` gives numbers in [0, 1).
 
         ``floor_seconds`` is what the server asked for (``retry:``, Retry-After). The random part comes on top of it,
-        since clients that all wait exactly what they were told come back all at once.
+        since clients that all wait exactly what they were told come back all at once. ``spent_seconds``: how long the
+        attempt itself lasted. What is bounded is how often one is made, so that counts; but for a random part of the
+        first wait, since connections that were closed together must not come back together.
         """
-        return floor_seconds + random() * self.ceiling_seconds
+        part = random()
+        return floor_seconds + max(part * self.ceiling_seconds - spent_seconds, part * self._first_ceiling_seconds)
 
     def next(self) -> Backoff:
-        """After one more failure."""
+        """After one more attempt without progress."""
         return replace(self, attempt=self.attempt + 1)
 
     def reset(self) -> Backoff:
-        """After a success."""
+        """After progress."""
         return replace(self, attempt=0)
 
 
 @dataclass(slots=True, kw_only=True)
-class TokenBucket:
-    """Spreads calls to ``rate_per_second`` with up to ``burst`` of them at once; waits are in the order of the calls.
+class Pace:
+    """How fast connections may be made: fast until the server complains, then slow, then slowly faster again.
 
-    Kept as one number, the time at which the bucket would be full again (the generic cell rate algorithm,
-    ITU-T I.371), so nothing has to run between two calls.
+    No server publishes what it bears, so it is found out: ten times ``steady_per_second`` at first and at most. A
+    complaint halves that, to ``steady_per_second`` at most and a tenth of it at least; from there it grows by
+    ``steady_per_second`` in 30 s (additive increase, multiplicative decrease: Chiu and Jain, 1989). One second's worth
+    may go at once. ``now`` is of a monotonic clock, in seconds.
+
+    The bucket is kept as one number, the time at which it would be full again (the generic cell rate algorithm, ITU-T
+    I.371), so nothing has to run between two calls.
     """
 
-    rate_per_second: float
-    burst: int = 1
+    steady_per_second: float
     _due: float = field(default=-math.inf, init=False, repr=False)
+    _slowed_to: float = field(default=math.inf, init=False, repr=False)
+    _slowed_at: float = field(default=-math.inf, init=False, repr=False)
 
-    def reserve(self, now: float) -> float:
-        """Take a token and tell after how many seconds it may be used. ``now`` is of a monotonic clock, in seconds."""
-        due = max(self._due, now - (self.burst - 1) / self.rate_per_second)
-        self._due = due + 1 / self.rate_per_second
-        return max(0.0, due - now)
+    def per_second(self, now: float) -> float:
+        """The rate that counts now."""
+        fastest = self.steady_per_second * _FAST
+        if self._slowed_to == math.inf:
+            return fastest
+        grown = self.steady_per_second * (now - self._slowed_at) / _RECOVERY_SECONDS
+        return min(fastest, self._slowed_to + grown)
+
+    def wait_seconds(self, now: float) -> float:
+        """How long the next one has to wait from now on, if nothing changes."""
+        rate = self.per_second(now)
+        return max(0.0, self._due - (_burst(rate) - 1) / rate - now)
+
+    def take(self, now: float) -> None:
+        """One is being made now, whose wait was over."""
+        self._due = max(self._due, now) + 1 / self.per_second(now)
+
+    def complained(self, now: float) -> None:
+        """The server said that it was too many. What it says of connections of the same second counts once."""
+        if now - self._slowed_at < _ONE_COMPLAINT_SECONDS:
+            return
+        slowest = self.steady_per_second / _SLOW
+        rate = max(slowest, min(self.per_second(now) / 2, self.steady_per_second))
+        self._slowed_to, self._slowed_at = rate, now
+        self._due = now + _burst(rate) / rate  # nothing is left to go at once
+
+
+def _burst(rate_per_second: float) -> int:
+    return max(1, int(rate_per_second))

@@ -9,12 +9,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
-from bridge.redis_server import OVERRIDE_VARIABLE, RedisServer, RedisServerError, find_redis_server
+from bridge.lab.redis_server import OVERRIDE_VARIABLE, RedisServer, RedisServerError, find_redis_server
 
 SEED_VARIABLE = "BRIDGE_TEST_SEED"
 SEED = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(2**32))
+
+# No property depends on the speed of the machine: an example may take as long as it likes, and so may making one.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_report_header() -> list[str]:

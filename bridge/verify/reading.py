@@ -15,11 +15,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bridge.errors import BridgeError
-from bridge.events import Session
-from bridge.keys import session_keys
+from bridge.model.keys import session_keys
+from bridge.model.place import Session
+from bridge.verify.entries import CONTROL_TYPES, NUMBER, Entry, position, read_entry, read_letter
+from bridge.verify.place import DeadLetters, State
 from bridge.verify.record import Delivered, Sent, compare, delivered
 from bridge.verify.report import FaultKind, Findings, Report, SessionReport
-from bridge.verify.session import DeadLetters, Entry, SessionCheck, State, read_entry
+from bridge.verify.session import SessionCheck
 
 __all__ = ["StreamTarget", "VerifyError", "stream_targets", "verify"]
 
@@ -27,7 +29,8 @@ PAGE_ENTRIES = 500  # entries a read: 100 MB where each holds an embedding of 20
 SETTLE_PROBE_SECONDS = 0.2
 RECORD_TIMEOUT_SECONDS = 60
 RECORD_PAGE_EVENTS = 20_000
-CONTROL_TYPES = ("sse.stream.start", "sse.stream.heartbeat", "sse.stream.end")  # no lens events, so never entries
+PHASES = ("active", "ended", "gone")
+RAW = ("XRANGE", "XREVRANGE")
 
 
 class VerifyError(BridgeError):
@@ -77,7 +80,10 @@ class _StreamReader:
     """One reading of one stream."""
 
     def __init__(self, client: Redis, target: StreamTarget, simulator_url: str | None) -> None:
-        self._client = client
+        # The usual reply is a mapping, in which a field that stands there twice does not show.
+        self._client = Redis(connection_pool=client.connection_pool)
+        for name in RAW:
+            self._client.set_response_callback(name, _as_it_is)
         self._key = target.stream_key
         self._simulator_url = simulator_url
         self._checks = {one.session_id: SessionCheck(one, self._key) for one in target.sessions}
@@ -85,19 +91,21 @@ class _StreamReader:
         self._malformed = Findings()
         self._states: dict[str, dict[bytes, bytes]] = {}
         self._end: bytes | None = None  # the last entry at the time of the states
+        self._last_letter: bytes | None = None  # the last dead letter then
 
     async def reports(self) -> list[SessionReport]:
         await self._read_through()
+        await self._read_dead_letters()
         await self._read_suspects()
-        dead = await self._dead_letters()
         oldest: Any = await self._client.xrange(self._key, count=1)
         oldest_entry = oldest[0][0].decode() if oldest else None
         found = []
         for session_id, check in self._checks.items():
-            letters = dead.get(session_id, DeadLetters(set(), dead[""].removed))
             state = _state(self._states[session_id], check.findings)
-            pending = await self._compare(check, state, letters) if self._simulator_url else None
-            found.append(check.report(state, letters, oldest_entry=oldest_entry, pending=pending))
+            sent = await _record(self._simulator_url, session_id) if self._simulator_url else []
+            pending = self._compare(check, state, sent) if self._simulator_url else None
+            ids = {one.id for one in sent if one.id}
+            found.append(check.report(state, oldest_entry=oldest_entry, server_ids=ids, pending=pending))
         if self._malformed.counts:
             found.append(self._nameless())
         return found
@@ -109,34 +117,39 @@ class _StreamReader:
         while known < len(self._checks):
             known = len(self._checks)
             await self._snapshot()
-            async for entry, fields in self._pages(begin):
+            async for entry, fields in self._pages(self._key, self._end, begin):
                 self._add(entry, fields)
             begin = self._end
 
     async def _snapshot(self) -> None:
         async with self._client.pipeline(transaction=True) as pipeline:
             pipeline.xrevrange(self._key, count=1)
+            pipeline.xrevrange(_keys(self._key, "any").dead_letter, count=1)
             for session_id in self._checks:
                 pipeline.hgetall(_keys(self._key, session_id).state)
-            last, *states = await pipeline.execute()
+            last, letter, *states = await pipeline.execute()
         self._end = last[0][0] if last else None
+        self._last_letter = letter[0][0] if letter else None
         self._states = dict(zip(self._checks, states, strict=True))
 
-    async def _pages(self, after: bytes | None = None) -> AsyncIterator[tuple[bytes, dict[bytes, bytes]]]:
-        """All entries after ``after`` up to the snapshot's last one."""
-        while self._end is not None and after != self._end:
+    async def _pages(
+        self, key: str, end: bytes | None, after: bytes | None = None
+    ) -> AsyncIterator[tuple[bytes, list[bytes]]]:
+        """All entries of a stream after ``after`` up to ``end``, each with its names and values in turn."""
+        while end is not None and after != end:
             low = b"-" if after is None else b"(" + after
-            page: Any = await self._client.xrange(self._key, low, self._end, count=PAGE_ENTRIES)
+            page: Any = await self._client.xrange(key, low, end, count=PAGE_ENTRIES)
             for entry, fields in page:
                 yield entry, fields
             if len(page) < PAGE_ENTRIES:
                 return
             after = page[-1][0]
 
-    def _add(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+    def _add(self, entry_id: bytes, fields: list[bytes]) -> None:
         entry = read_entry(entry_id, fields)
         if isinstance(entry, str):
-            raw = fields.get(b"session_id", b"").decode(errors="backslashreplace")
+            told = dict(zip(fields[::2], fields[1::2], strict=True))
+            raw = told.get(b"session_id", b"").decode(errors="backslashreplace")
             findings = self._checks[raw].findings if raw in self._checks else self._malformed
             findings.fault(FaultKind.MALFORMED, entry, entry=entry_id.decode())
             return
@@ -149,44 +162,49 @@ class _StreamReader:
             self._delivered.setdefault(entry.session_id, []).append(reduced)
 
     async def _read_suspects(self) -> None:
-        suspects = {session_id: check.suspects() for session_id, check in self._checks.items()}
-        if not any(suspects.values()):
+        if not any(check.has_suspects for check in self._checks.values()):
             return
-        async for entry_id, fields in self._pages():
+        async for entry_id, fields in self._pages(self._key, self._end):
             entry = read_entry(entry_id, fields)
-            if isinstance(entry, Entry) and hash(entry.id) in suspects.get(entry.session_id, ()):
+            if isinstance(entry, Entry):
                 self._checks[entry.session_id].witness(entry)
 
-    async def _dead_letters(self) -> dict[str, DeadLetters]:
-        """Dead letters by session; under the empty session whether any were removed."""
-        found: dict[str, DeadLetters] = {"": DeadLetters()}
+    async def _read_dead_letters(self) -> None:
         key = _keys(self._key, "any").dead_letter
-        after, total = b"-", 0
-        while True:
-            page: Any = await self._client.xrange(key, after, count=PAGE_ENTRIES)
-            if not page:
-                break
-            for _, fields in page:
-                session_id = fields.get(b"session_id", b"").decode(errors="backslashreplace")
-                letter = fields.get(b"id", b"").decode(errors="backslashreplace")
-                found.setdefault(session_id, DeadLetters()).ids.add(letter)
-            total += len(page)
-            after = b"(" + page[-1][0]
-        if total or await self._client.exists(key):
-            told: Any = await self._client.xinfo_stream(key)
-            removed = int(told.get("entries-added", total)) > total
-            for each in found.values():
-                each.removed = removed
-        return found
+        found = {session_id: DeadLetters() for session_id in self._checks}
+        first: bytes | None = None
+        async for entry_id, fields in self._pages(key, self._last_letter):
+            first = first or entry_id
+            letter = read_letter(entry_id, fields)
+            if letter.session_id in found:
+                found[letter.session_id].letters.append(letter)
+        removed_until = await self._removed_until(key, first)
+        for session_id, dead in found.items():
+            newest = dead.letters and dead.letters[-1].entry.encode() == self._last_letter
+            dead.removed_until = -1 if newest else removed_until
+            self._checks[session_id].bury(dead)
 
-    async def _compare(self, check: SessionCheck, state: State | None, dead: DeadLetters) -> int:
-        sent = await _record(str(self._simulator_url), check.session.session_id)
+    async def _removed_until(self, key: str, first: bytes | None) -> int:
+        """Up to when dead letters may have been removed, in milliseconds of Redis's clock; -1 where none were.
+
+        This is for sessions whose last dead letter is not the newest one of all, or gone.
+        """
+        if not await self._client.exists(key):
+            return -1
+        told: Any = await self._client.xinfo_stream(key)
+        generated, last = told["last-generated-id"], told.get("last-entry")
+        if last is None or last[0] != generated or "max-deleted-entry-id" not in told:
+            return _milliseconds(generated)  # before Redis 7.0 it does not tell whether others were removed
+        trimmed = int(told["entries-added"]) > int(told["length"])
+        return max(_milliseconds(told["max-deleted-entry-id"]) or -1, _milliseconds(first) if trimmed and first else -1)
+
+    def _compare(self, check: SessionCheck, state: State | None, sent: Sequence[Sent]) -> int:
         return compare(
             sent,
             self._delivered.get(check.session.session_id, ()),
-            dead_letters=dead.ids,
+            dead_letters=check.dead_letters,
             cursor=state.cursor if state else None,
-            trimmed=(check.first_seq or 1) > 1,
+            trimmed=check.begins_late,
             findings=check.findings,
         )
 
@@ -198,6 +216,10 @@ class _StreamReader:
             faults=tuple(self._malformed.faults),
             fault_counts=tuple(self._malformed.counts.items()),
         )
+
+
+def _as_it_is(response: Any, **options: Any) -> Any:
+    return response
 
 
 async def _record(simulator_url: str, session_id: str) -> list[Sent]:
@@ -223,13 +245,21 @@ async def _record(simulator_url: str, session_id: str) -> list[Sent]:
 def _state(fields: dict[bytes, bytes], findings: Findings) -> State | None:
     if not fields:
         return None
-    try:
-        seq, ordinal = int(fields.get(b"seq", 0)), int(fields.get(b"ordinal", 0))
-    except ValueError:
-        findings.fault(FaultKind.STATE_MISMATCH, "seq or ordinal of the state is no number")
-        return None
+    numbers = {}
+    for name in ("seq", "ordinal", "commits"):
+        raw = fields.get(name.encode(), b"0")
+        if not NUMBER.fullmatch(raw):
+            findings.fault(FaultKind.STATE_MISMATCH, f"{name} of the state is no number")
+            return None
+        numbers[name] = int(raw)
+    if (phase := fields.get(b"phase", b"active").decode(errors="backslashreplace")) not in PHASES:
+        findings.fault(FaultKind.STATE_MISMATCH, f"the state has the phase {phase}")
     cursor = fields.get(b"cursor", b"").decode(errors="backslashreplace")
-    return State(cursor=cursor or None, seq=seq, ordinal=ordinal)
+    return State(cursor=cursor or None, seq=numbers["seq"], ordinal=numbers["ordinal"])
+
+
+def _milliseconds(entry: bytes) -> int:
+    return position(entry.decode())[0]
 
 
 def _keys(stream_key: str, session_id: str) -> Any:

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bridge.verify.entries import GAP, Entry, aliases, reuse_of, without_id
 from bridge.verify.report import FaultKind, Findings
-from bridge.verify.session import KEY_WITHOUT_ID, REUSE_SUFFIX, Entry
 
 __all__ = ["Delivered", "Sent", "compare", "delivered"]
 
@@ -33,11 +33,13 @@ class Delivered(NamedTuple):
 
 def delivered(entry: Entry) -> Delivered | None:
     """Reduce an entry; None for a marker that declares nothing missing."""
-    gap = entry.is_marker and entry.type == "bridge.gap"
+    gap = entry.is_marker and entry.type == GAP
     if entry.is_marker and not gap:
         return None
     digest = "" if gap else hashlib.sha256(_as_read(entry.data)).hexdigest()
-    return Delivered(entry.entry, entry.id, entry.seq, digest, entry.after, gap)
+    parts = None if gap else without_id(entry.id, entry.hash8)
+    after = parts.after if parts and parts.made else None
+    return Delivered(entry.entry, entry.id, entry.seq, digest, after, gap)
 
 
 def _as_read(data: bytes) -> bytes:
@@ -104,9 +106,9 @@ class _Comparison:
 
     def bury(self, id: str) -> None:
         """A dead letter counts as delivered."""
-        places = self._by_id.get(id) or self._by_id.get(REUSE_SUFFIX.sub("", id))
-        if places is None and (match := KEY_WITHOUT_ID.fullmatch(id)):
-            places = self._by_hash8.get(id[-8:]) or self._counted(match["after"], int(match["ordinal"]))
+        places = self._with_id(id)
+        if places is None and (parts := without_id(id, "")):
+            places = self._by_hash8.get(id[-8:]) or self._counted(parts.after, parts.ordinal)
         free = [at for at in places or () if not self._done[at]]
         if free:
             self._done[free[0]] = 1
@@ -124,7 +126,7 @@ class _Comparison:
 
     def _match(self, entry: Delivered) -> int | None:
         """The position of the event that this entry is, or None with a fault or a note."""
-        places = self._by_id.get(entry.id) or self._by_id.get(REUSE_SUFFIX.sub("", entry.id))
+        places = self._with_id(entry.id)
         if places is None and entry.after is not None:
             return self._match_without_id(entry)
         if places is None:
@@ -139,9 +141,17 @@ class _Comparison:
             self._accuse(FaultKind.CHANGED, f"other bytes than the server sent: sha256 {entry.sha256[:12]}…", entry)
         return free[0]
 
+    def _with_id(self, id: str) -> list[int] | None:
+        """Where the server sent this id, or the one that this key was made of."""
+        reuse = reuse_of(id, "")
+        names = (*aliases(id), *(aliases(reuse.base) if reuse else ()))
+        return next((found for name in names if (found := self._by_id.get(name))), None)
+
     def _match_without_id(self, entry: Delivered) -> int | None:
-        places = self._by_hash.get(entry.sha256)
-        if places is None:
+        places = self._by_hash.get(entry.sha256) or [
+            at for at in self._with_id(entry.after or "") or () if self._sent[at].sha256 == entry.sha256
+        ]  # an id that came twice in a row counts on too
+        if not places:
             self._accuse(FaultKind.UNEXPECTED, "the server never sent these bytes without an id", entry)
             return None
         free = [at for at in places if not self._done[at]]

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Fault", "FaultKind", "Findings", "Report", "SessionReport", "as_json", "render_text"]
+__all__ = ["FaultKind", "Finding", "Findings", "Report", "SessionReport", "as_json", "render_text"]
 
 LISTED = 20  # faults and notes kept per session: the rest are counted, so that a ruined stream fits in memory
+NUMBERED = " taken by a marker (by an earlier release; else an event is missing)"
 ACCUSED = 10_000  # entries remembered as accused: memory must stay bounded where everything is wrong
 
 
@@ -20,15 +21,17 @@ class FaultKind(StrEnum):
     DUPLICATE = "duplicate"  # an id stands in the stream twice
     HOLE = "hole"  # a number is missing
     OUT_OF_ORDER = "out_of_order"
-    CHANGED = "changed"  # other bytes than the server sent
+    CHANGED = "changed"  # other bytes than the server sent, or than the key was made of
     MISSING = "missing"  # sent by the server, passed by the cursor, but not in the stream
     UNEXPECTED = "unexpected"  # in the stream, but never sent by the server
     MALFORMED = "malformed"  # a field is missing or makes no sense
+    MARKER = "marker"  # it stands where none may be, or does not fit what stands around it
+    DEAD_LETTER = "dead_letter"  # it makes no sense, is there twice, or its event was published too
     STATE_MISMATCH = "state_mismatch"  # the committed place does not fit the entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Finding:
     """One offence, with the entry that shows it (None where it is the lack of one)."""
 
     kind: FaultKind
@@ -45,7 +48,7 @@ class Findings:
     An entry is accused once of the same thing, though both the stream and the server's record may speak against it.
     """
 
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Finding] = field(default_factory=list)
     counts: Counter[FaultKind] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     notes_left_out: int = 0
@@ -62,7 +65,7 @@ class Findings:
                 self._accused.add((kind, entry))
         self.counts[kind] += 1
         if len(self.faults) < LISTED:
-            self.faults.append(Fault(kind=kind, detail=detail, entry=entry, id=id, seq=seq))
+            self.faults.append(Finding(kind=kind, detail=detail, entry=entry, id=id, seq=seq))
 
     def note(self, text: str) -> None:
         """Keep something that a person should know and that is no fault."""
@@ -79,7 +82,11 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionReport:
-    """One session in one stream. ``pending`` is None where there was no record of the server's to compare with."""
+    """One session in one stream. ``pending`` is None where there was no record of the server's to compare with.
+
+    ``begins_late``: the first entry left is not the session's first. ``numbers_lost``: numbers that gap markers declare
+    lost. ``numbered_markers``: markers with a number of their own, as an earlier release wrote them.
+    """
 
     name: str
     session_id: str
@@ -93,7 +100,10 @@ class SessionReport:
     last_seq: int | None = None
     cursor: str | None = None
     pending: int | None = None
-    faults: tuple[Fault, ...] = ()
+    begins_late: bool = False
+    numbers_lost: int = 0
+    numbered_markers: int = 0
+    faults: tuple[Finding, ...] = ()
     fault_counts: tuple[tuple[FaultKind, int], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -120,16 +130,29 @@ class Report:
         return sum(one.pending or 0 for one in self.sessions)
 
     @property
+    def compared(self) -> bool:
+        """Every session that has events was compared with the server's own record."""
+        judged = [one for one in self.sessions if one.events]
+        return bool(judged) and all(one.pending is not None for one in judged)
+
+    @property
     def verdict(self) -> str:
-        """One line that says whether the guarantee holds, and with what reservations."""
+        """One line that says what was proved, and with what reservations.
+
+        Only a comparison with the server's own record can tell that every event is there once. From Redis alone it can
+        be told that nothing speaks against it.
+        """
         if not self.ok:
-            return f"not exactly once: {_listing(self._fault_counts())}"
+            return f"{'not exactly once' if self.compared else 'faults found'}: {_listing(self._fault_counts())}"
         events = sum(one.events for one in self.sessions)
         if not events:
             return f"nothing to judge: no events in {_count(len(self.sessions), 'session')}"
-        without_id = sum(one.without_id for one in self.sessions)
-        promise = "at least once" if without_id == events else "exactly once"
-        return f"{promise}: {_count(events, 'event')} in {_count(len(self.sessions), 'session')}{self._reservations()}"
+        judged = [one for one in self.sessions if one.events]
+        what = f"{_count(events, 'event')} in {_count(len(judged), 'session')}{self._reservations()}"
+        if not self.compared:
+            return f"no fault found in {what}"
+        without_id = sum(one.without_id for one in judged)
+        return f"{'at least once' if without_id == events else 'exactly once'}: {what}"
 
     def _fault_counts(self) -> list[tuple[int, str]]:
         total: Counter[FaultKind] = Counter()
@@ -142,6 +165,14 @@ class Report:
         parts = [
             (sum(one.gaps for one in self.sessions), "declared gap", ""),
             (without_id, "event", " without an id (at least once)"),
+            (sum(one.numbers_lost for one in self.sessions), "number", " declared lost"),
+            (
+                sum(one.numbered_markers for one in self.sessions),
+                "number",
+                " taken by a marker (earlier release, or an event is missing)",
+            ),
+            (sum(one.begins_late for one in self.sessions), "session", " without its oldest entries"),
+            (sum(not one.events for one in self.sessions), "session", " without events (nothing to judge)"),
             (sum(one.dead_letters for one in self.sessions), "dead letter", ""),
             (self.pending, "event", " under way"),
         ]
@@ -149,7 +180,7 @@ class Report:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The report for a program; `ok`, `verdict` and `pending` stand in front."""
+    """The report for a program; `ok`, `verdict`, `compared` and `pending` stand in front."""
     sessions = [
         {
             **asdict(one),
@@ -159,12 +190,18 @@ def as_json(report: Report) -> dict[str, Any]:
         }
         for one in report.sessions
     ]
-    return {"ok": report.ok, "verdict": report.verdict, "pending": report.pending, "sessions": sessions}
+    return {
+        "ok": report.ok,
+        "verdict": report.verdict,
+        "compared": report.compared,
+        "pending": report.pending,
+        "sessions": sessions,
+    }
 
 
 def render_text(report: Report) -> str:
     """The report for a person: a table, what was found, and the verdict as the last line."""
-    head = ("SESSION", "EVENTS", "MARKERS", "DEAD", "SEQ", "PENDING", "FAULTS", "STREAM")
+    head = ("SESSION", "EVENTS", "MARKERS", "DEAD LETTERS", "SEQ", "UNDER WAY", "FAULTS", "STREAM KEY")
     rows = [head, *(_row(one) for one in report.sessions)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -183,7 +220,7 @@ def _row(session: SessionReport) -> tuple[str, ...]:
     return (session.name, *counts, numbers, pending, str(session.fault_total), _plain(session.stream_key))
 
 
-def _fault_line(fault: Fault) -> str:
+def _fault_line(fault: Finding) -> str:
     where = [f"entry {fault.entry}"] if fault.entry else []
     where += [f"seq {fault.seq}"] if fault.seq is not None else []
     where += [f"id {fault.id}"] if fault.id is not None else []

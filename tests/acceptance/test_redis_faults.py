@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from bridge.simulator import FreshRule, Profile, SimulatedSession
-from bridge.sink import COMMIT
-from tests.acceptance.proxy import Proxy
-from tests.acceptance.rig import Rig
-from tests.acceptance.worker import DEADLINE_SECONDS, until
+from bridge.lab.simulator import FreshRule, Profile, SimulatedSession
+from bridge.store.commits import COMMIT
+from tests.support.proxy import Proxy
+from tests.support.worker import DEADLINE_SECONDS, until
+from tests.support.worker_rig import Rig
 
 HANG_SECONDS = 4.0
 BUFFER_EVENTS = 500

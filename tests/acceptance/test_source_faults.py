@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
 
-from bridge.simulator import Closing, Profile, Refusal, SimulatedSession
-from tests.acceptance.rig import Rig, keys_of
-from tests.acceptance.worker import DEADLINE_SECONDS, KEY, Condition, Worker, until
+from bridge.lab.simulator import Closing, Profile, Refusal, SimulatedSession
+from tests.support.fakes import answer, listening, stream_head
+from tests.support.worker import DEADLINE_SECONDS, KEY, Condition, Worker, until
+from tests.support.worker_rig import Rig, keys_of
 
 PAGES = ("/status", "/metrics", "/")
 
@@ -34,6 +36,57 @@ async def test_a_wrong_key_is_told_once_and_a_rotated_file_mends_it_without_a_re
     replacement.rename(file)
     await until(_state(worker, session, "streaming"), "streaming")
     await rig.assert_kept(session)
+
+
+async def test_a_rotated_file_brings_all_sessions_back_together(rig: Rig, tmp_path: Path) -> None:
+    """Each compares with the key that it was refused with, not with the one that the first of them has sent since."""
+    sessions = [rig.simulator.create_session(f"lsn-locked-{number}") for number in (1, 2, 3)]
+    for session in sessions:
+        session.generate(5)
+    file = tmp_path / "key"
+    file.write_text("an-old-key")
+    worker = rig.worker(*sessions, source__api_key=None, source__api_key_file=file, source__slow_retry_seconds=600)
+    await worker.start()
+    for session in sessions:
+        await until(_state(worker, session, "unauthorized"), "unauthorized")
+    replacement = tmp_path / "new"
+    replacement.write_text(KEY)
+    replacement.rename(file)
+    for session in sessions:
+        await rig.reaches(session, 5)
+    await rig.assert_kept(*sessions)
+
+
+async def test_a_source_that_drops_after_every_few_events_is_read_without_growing_waits(rig: Rig) -> None:
+    """Thirty connections in a row, each with something new: the backoff may grow to an hour here, and does not."""
+    session = rig.simulator.create_session("lsn-drops")
+    await rig.worker(session, source__backoff_max_seconds=3600).start()
+    for count in range(1, 31):
+        session.generate(3)
+        await rig.reaches(session, 3 * count)
+        session.drop()
+    await rig.assert_kept(session)
+
+
+async def test_a_refusal_inside_a_stream_is_told_and_published_once(rig: Rig) -> None:
+    """A frame of type `error` and a close, at each attempt, while the metadata endpoint lists the session."""
+    error = b'data: {"type": "error", "message": "no reader left for the session"}\n\n'
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked_after = b"/metadata?" in head.split(b"\r\n")[0]
+        listed = answer(200, b'[{"session_id": "lsn-refused", "session_status": "RUNNING"}]')
+        writer.write(listed if asked_after else stream_head() + error)
+
+    async with listening(serve) as port:
+        worker = await rig.worker("lsn-refused", source__base_url=f"http://127.0.0.1:{port}/v0.5").start()
+        await until(worker.counts("source_connects_total", 6, outcome="ok"), "several attempts")
+        assert await worker.metric("events_received_total", type="error") == 1
+        assert await worker.metric("gaps_total") == 1  # without ids, and once
+        assert await worker.metric("events_published_total") == 2
+        (told,) = worker.said("source.refused")
+        assert "no reader left for the session" in told["error"]
+        assert await worker.metric("events_skipped_total", reason="duplicate") >= 4
 
 
 async def test_an_unknown_host_keeps_the_worker_up_and_is_named(rig: Rig) -> None:
@@ -92,7 +145,7 @@ async def test_destroyed_sessions_end_with_a_marker_and_batch_use_with_zero(rig:
         assert await rig.owner(session) is None
     again = await rig.worker(*sessions, arguments=["--until-ended"]).start()
     assert await again.exit_code() == 0
-    assert [await rig.seq(session) for session in sessions] == [101] * len(sessions)
+    assert [await rig.seq(session) for session in sessions] == [100] * len(sessions)
 
 
 async def test_the_end_of_a_stream_whose_session_still_runs_is_only_a_reconnect(rig: Rig) -> None:
@@ -120,8 +173,8 @@ async def test_a_key_that_the_server_echoes_is_shown_and_stored_nowhere(rig: Rig
     session.change(event_name="message")
     worker = await rig.worker(session, log__level="debug").start()
     await rig.reaches(session, 22)
-    rig.simulator.refuse(Refusal(status=400, body=f'{{"detail": "bad request of {KEY}"}}'), requests=3)
-    rig.simulator.refuse(Refusal(status=200, content_type="application/json", body=f'"{KEY}"'), requests=1)
+    rig.simulator.refuse(Refusal(status=400, body=f'{{"detail": "bad request of {KEY}"}}', requests=3))
+    rig.simulator.refuse(Refusal(status=200, content_type="application/json", body=f'"{KEY}"'))
     session.drop()
     session.play(Profile.ACTIVITY, rate=100, limit=20)
     await rig.reaches(session, 42)

@@ -20,7 +20,7 @@ from typing import IO, cast
 import hiredis
 import redis
 
-from bridge.redis_server import RedisServer
+from bridge.lab.redis_server import RedisServer
 from tests.benchmarks import blast
 
 _STREAM = "lens:{bench}:events"

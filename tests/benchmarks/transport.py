@@ -1,4 +1,4 @@
-"""How fast each transport below httpx reads one-event chunks: the choice in `bridge.source`, measured."""
+"""How fast each transport below httpx reads one-event chunks: the choice in `bridge.source.client`, measured."""
 
 from __future__ import annotations
 

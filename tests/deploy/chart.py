@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from tests.deploy.chart_values import CHART
-from tests.deploy.needs import need_module
+from tests.support.deploy.needs import need_module
 
 __all__ = ["EXAMPLES", "MINIMAL", "Release", "ValuesError", "lint", "render", "with_values"]
 

@@ -1,7 +1,8 @@
 """Makes helm/values.schema.json: ``python -m tests.deploy.chart_schema``.
 
 Names and types come from values.yaml, the part below ``config`` from the worker's own settings. So a value that the
-worker would not know fails at installation, before a pod is started.
+worker would not know fails at installation, before a pod is started. What needs more than a type or a range is left to
+helm/templates/_refusals.tpl, whose messages say what to do; so are the known mistakes of helm/refused-values.yaml.
 """
 
 from __future__ import annotations
@@ -10,23 +11,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bridge import configuration
+import yaml
+
+from bridge.settings import loading as configuration
+from bridge.settings.reference import SETTINGS
 from tests.deploy.chart_values import CHART, Value, documented_values
 
 __all__ = ["FILE", "render"]
 
 FILE = CHART / "values.schema.json"
+REFUSED: dict[str, dict[str, str]] = yaml.safe_load((CHART / "refused-values.yaml").read_text(encoding="utf-8"))
 
 Schema = dict[str, Any]
 
 # What the chart sets by itself from values of its own; secrets among them, which must not get into a ConfigMap.
-OWNED = {
-    "source": ("api_key", "api_key_file", "ca_file"),
-    "redis": ("url", "username", "password", "password_file", "ca_file"),
-}
+OWNED = {"source": ("api_key",), "redis": ("url", "username", "password")}
 _NOT_FOR_HELM = ("title", "default", "format", "writeOnly")
 
-_NAME = "[A-Za-z0-9._:-]{1,128}"
 _SCALARS: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
 _OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 _PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
@@ -44,26 +45,21 @@ _PROBE: Schema = {
         }.items()
     },
 }
-_SESSION: Schema = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["session_id"],
-    "properties": {name: {"type": "string", "pattern": f"^{_NAME}$"} for name in ("name", "session_id")},
+_NAMED: Schema = {
+    "type": "array",
+    "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
 }
 
 # What cannot be seen from a default.
 _CLOSER: dict[str, Schema] = {
-    "sessions": {
-        "type": "array",
-        "items": {"anyOf": [{"type": "string", "pattern": f"^({_NAME}=)?{_NAME}$"}, _SESSION]},
-    },
-    "redis.url": {"type": "string", "pattern": r"^rediss?(\+[a-z]+)?://[^@?#\s]+$"},
+    "sessions": {"type": ["array", "object", "null"]},
     "image.digest": {"type": "string", "pattern": "^(sha256:[a-f0-9]{64})?$"},
-    "image.repository": {"type": "string", "minLength": 1},
     "image.pullPolicy": {"enum": ["IfNotPresent", "Always", "Never"]},
     "imagePullSecrets": _OBJECTS,
     "service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     "service.port": _PORT,
+    "service.ipFamilyPolicy": {"enum": ["", "SingleStack", "PreferDualStack", "RequireDualStack"]},
+    "service.ipFamilies": {"type": "array", "items": {"enum": ["IPv4", "IPv6"]}},
     "networkPolicy.redisPorts": {"type": "array", "items": _PORT},
     "networkPolicy.sourcePorts": {"type": "array", "items": _PORT},
     "podDisruptionBudget.maxUnavailable": {
@@ -71,14 +67,16 @@ _CLOSER: dict[str, Schema] = {
     },
     "metrics.podMonitor.interval": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"},
     "terminationMarginSeconds": {"type": "integer", "minimum": 5},
-    "extraEnv": {
+    "extraVolumeMounts": {
         "type": "array",
         "items": {
             "type": "object",
-            "required": ["name"],
-            "properties": {"name": {"type": "string", "not": {"pattern": "^(BRIDGE_|ATAI_API_KEY$)"}}},
+            "required": ["name", "mountPath"],
+            "properties": {name: {"type": "string"} for name in ("name", "mountPath")},
         },
     },
+    "extraObjects": {"type": "array", "items": {"type": ["object", "string"]}},
+    **dict.fromkeys(("extraEnv", "extraVolumes", "initContainers", "extraContainers"), _NAMED),
     **{f"probes.{name}": _PROBE for name in ("liveness", "readiness", "startup")},
     **{name: {"type": "object"} for name in ("resources", "podSecurityContext", "securityContext", "affinity")},
 }
@@ -88,16 +86,38 @@ def render() -> str:
     """The whole schema, as it stands in the file."""
     root = _strict({"global": {"type": "object", "description": "Of the chart that this one is a part of."}})
     for value in documented_values():
-        *sections, name = value.path.split(".")
-        place = root
-        for section in sections:
-            place = place["properties"].setdefault(section, _strict({}))
-        place["properties"][name] = _of(value) | {"description": value.description}
+        _put(root, value.path, _of(value) | {"description": value.description})
+    _let_pass(root)
     return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **root}, indent=2) + "\n"
 
 
 def _strict(properties: Schema) -> Schema:
     return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _put(root: Schema, path: str, schema: Schema) -> None:
+    *sections, name = path.split(".")
+    place = root
+    for section in sections:
+        place = place["properties"].setdefault(section, _strict({}))
+    place["properties"].setdefault(name, schema)
+
+
+def _let_pass(root: Schema) -> None:
+    """What the templates refuse in better words than "additional properties"."""
+    advice = dict(REFUSED["never"])
+    for path in SETTINGS:
+        section, dot, _ = path.partition(".")
+        if dot:
+            found = path if section in OWNED else section
+            advice.setdefault(found, f"set config.{found} instead")
+    for path, words in advice.items():
+        _put(root, path, {"description": f"Refused: {words}."})
+    for path in REFUSED["mappings"]:
+        place = root
+        for section in path.split("."):
+            place = place["properties"][section]
+        del place["type"]
 
 
 def _of(value: Value) -> Schema:
@@ -126,6 +146,7 @@ def _settings() -> Schema:
     for section, names in OWNED.items():
         for name in names:
             del sections[section]["properties"][name]
+    sections["source"]["properties"]["proxy"] |= {"anyOf": [{"type": "string"}, {"type": "null"}]}  # no secret here
     sections["admin"]["properties"]["port"] |= _PORT  # a port chosen by the system would be of no use in a pod
     return _strict(sections)
 

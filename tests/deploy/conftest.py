@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bridge.redis_server import RedisServer
-from bridge.simulator import Simulator
-from tests.acceptance.rig import Rig
+from bridge.lab.redis_server import RedisServer
+from bridge.lab.simulator import Simulator
+from tests.support.worker_rig import Rig
 
 
 @pytest_asyncio.fixture

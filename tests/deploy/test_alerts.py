@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from bridge.settings import Settings
-from tests.deploy.dashboards import DASHBOARDS, metrics_of, parsed
-from tests.deploy.exposition import labels_of, series_names
-from tests.deploy.needs import need_program
-from tests.deploy.rules import HELM, RULES, alerts, load_rules, shortened
+from tests.support.deploy.dashboards import DASHBOARDS, metrics_of, parsed
+from tests.support.deploy.exposition import labels_of, series_names
+from tests.support.deploy.needs import need_program
+from tests.support.deploy.rules import HELM, RULES, alerts, load_rules, shortened
 
 TESTS = sorted((RULES.parent / "tests").glob("*.yaml"))
 RUNBOOK = HELM / "RUNBOOK.md"
@@ -69,7 +69,7 @@ def test_alert_says_what_it_is_and_how_bad(name: str) -> None:
     assert name.startswith("LensBridge")
     assert rule["for"]
     assert rule["labels"]["severity"] in {"critical", "warning"}
-    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
 
 
 @each_alert
@@ -105,9 +105,9 @@ def _labels_kept(node: Any) -> set[str]:
 
 @each_alert
 def test_alert_leads_to_a_section_of_the_runbook(name: str) -> None:
-    """The link opens at the right place."""
-    file, _, anchor = ALERTS[name]["annotations"]["runbook_url"].partition("#")
-    assert file == RUNBOOK.name
+    """Its name is that of the file in this repository, and of a heading there."""
+    file, _, anchor = ALERTS[name]["annotations"]["runbook"].partition("#")
+    assert HELM.parent / file == RUNBOOK
     assert anchor in {_anchor(heading) for heading in _headings()}
     assert anchor == name.lower()
 
@@ -127,7 +127,7 @@ def test_runbook_section_answers_the_four_questions(name: str) -> None:
 
 def test_runbook_names_only_log_events_metrics_and_settings_that_exist() -> None:
     """An operator searches for these words, so they have to be the right ones."""
-    source = "\n".join(path.read_text() for path in (HELM.parent / "bridge").glob("*.py"))
+    source = "\n".join(path.read_text() for path in (HELM.parent / "bridge").rglob("*.py"))
     words = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", RUNBOOK.read_text())) - {"bridge.gap"}  # the type of an entry
     unknown = {word for word in words if f'"{word}"' not in source and not _is_setting(word)}
     assert not unknown

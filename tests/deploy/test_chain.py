@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bridge.simulator import Poison, Profile, Refusal, SimulatedSession, UnknownCursorRule
-from tests.acceptance.rig import Rig
-from tests.acceptance.worker import Worker, until
-from tests.deploy.processes import free_port
-from tests.deploy.prometheus import Alertmanager, Prometheus
-from tests.deploy.rules import load_rules, shortened
-from tests.deploy.webhook import Webhook
+from bridge.lab.simulator import Poison, Profile, Refusal, SimulatedSession, UnknownCursorRule
+from tests.support.deploy.processes import free_port
+from tests.support.deploy.prometheus import Alertmanager, Prometheus
+from tests.support.deploy.rules import load_rules, shortened
+from tests.support.deploy.webhook import Webhook
+from tests.support.worker import Worker, until
+from tests.support.worker_rig import Rig
 
 NAMES = ("gate", "dock", "yard")
 PAGE_SECONDS = 40.0
@@ -42,7 +42,7 @@ class Watch:
         await until(arrived, f"{alert} reaches the webhook", timeout=PAGE_SECONDS)
         page = self.webhook.of(alert)[0]
         assert labels.items() <= page["labels"].items(), page
-        assert page["annotations"]["runbook_url"] == f"RUNBOOK.md#{alert.lower()}"
+        assert page["annotations"]["runbook"] == f"helm/RUNBOOK.md#{alert.lower()}"
         self.timings[alert] = page["arrived"] - since
 
     async def resolved(self, alert: str) -> None:
@@ -93,7 +93,7 @@ async def test_each_fault_pages_with_its_own_alert(watch: Watch) -> None:
     dock.change(unknown_cursor=UnknownCursorRule.REFUSE)
     dock.forget()
     dock.drop()
-    watch.lenses["yard"].refusals.add(Refusal(status=401), requests=1000)
+    watch.lenses["yard"].refusals.add(Refusal(status=401, requests=1000))
     watch.lenses["yard"].drop()
     await watch.paged("LensBridgeDeadLetters", began, stream="gate", reason="invalid_json", severity="warning")
     await watch.paged("LensBridgeCursorLost", began, stream="dock", severity="warning")

@@ -10,25 +10,38 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
-from bridge.configuration import load
-from bridge.metrics import Metrics
-from bridge.redis_server import RedisServer
+from bridge.lab.redis_server import RedisServer
+from bridge.model.place import Session
 from bridge.settings import Settings
-from bridge.settings_reference import SETTINGS
+from bridge.settings.loading import load
+from bridge.settings.reference import SETTINGS
+from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.status import WorkerStatus
 from tests.deploy.chart import EXAMPLES, Release, render, with_values
 from tests.deploy.chart_schema import OWNED
 from tests.deploy.chart_values import CHART
-from tests.deploy.needs import need_module
+from tests.support.configuration import AUTHORITY
+from tests.support.deploy.needs import need_module
 
 
 def loaded(release: Release, directory: Path) -> Settings:
-    """The settings of a worker with exactly the file and the variables of its pod."""
-    (container,) = release.worker["spec"]["containers"]
+    """The settings of a worker with exactly the file and the variables of its pod; ``directory`` is what is mounted."""
+    container = release.worker["spec"]["containers"][0]
     variables = {one["name"]: one["value"] for one in container["env"]}
+    text = on_this_machine(release.settings_file, release, directory)
+    for authority in re.findall(r"ca_file: (\S+)", text):  # a worker reads them at its start
+        Path(authority).write_text(AUTHORITY)
     file = directory / "bridge.yaml"
-    file.write_text(release.settings_file)
+    file.write_text(text)
     assert variables["BRIDGE_CONFIG"] == mount_path(container, "config") + "/bridge.yaml"
     return load(environment={**variables, "BRIDGE_CONFIG": str(file)})
+
+
+def on_this_machine(text: str, release: Release, directory: Path) -> str:
+    """What the worker sees in its mounts stands in one directory here."""
+    for mount in release.worker["spec"]["containers"][0]["volumeMounts"]:
+        text = text.replace(mount["mountPath"], str(directory))
+    return text
 
 
 def mount_path(container: dict[str, Any], volume: str) -> str:
@@ -41,8 +54,10 @@ def mount_path(container: dict[str, Any], volume: str) -> str:
 def test_the_worker_understands_what_the_chart_writes(example: Path, tmp_path: Path) -> None:
     """Each example loads, and every value below `config` arrives."""
     values = yaml.safe_load(example.read_text())
-    settings = loaded(render(values), tmp_path).model_dump(mode="json")
-    for section, wanted in values.get("config", {}).items():
+    release = render(values)
+    settings = loaded(release, tmp_path).model_dump(mode="json")
+    config = yaml.safe_load(on_this_machine(yaml.safe_dump(values.get("config", {})), release, tmp_path))
+    for section, wanted in config.items():
         for name, value in wanted.items():
             assert settings[section][name] == value, f"{section}.{name}"
     assert len(settings["sessions"]) == len(values["sessions"])
@@ -93,10 +108,9 @@ def test_secrets_are_files_where_the_worker_looks_for_them(tmp_path: Path) -> No
     release = render(values)
     settings = loaded(release, tmp_path)
     spec = release.worker["spec"]
-    directory = mount_path(spec["containers"][0], "secrets")
     (volume,) = (one["projected"] for one in spec["volumes"] if one["name"] == "secrets")
     files = {
-        f"{directory}/{item['path']}": (one["secret"]["name"], item["key"])
+        f"{tmp_path}/{item['path']}": (one["secret"]["name"], item["key"])
         for one in volume["sources"]
         for item in one["secret"]["items"]
     }
@@ -169,6 +183,9 @@ def test_the_defaults_of_port_and_base_url_are_those_of_the_worker() -> None:
         ("rediss://redis.example:6380/3", "https://lens.example/v0.5", [6380, 443]),
         ("redis://redis", "http://lens.example/v0.5", [6379, 80]),
         ("redis://10.0.0.7:7000", "http://[::1]:8099/v0.5", [7000, 8099]),
+        ("redis://[fd00::12]:7000/0", "HTTP://[fd00::12]/v0.5", [7000, 80]),
+        ("redis://[fd00::12]/0", "https://[fd00::12]", [6379, 443]),
+        ("redis://redis:06380", "https://lens.example:08443", [6380, 8443]),
         ("redis://redis:6379/0", "https://lens.example:8443", [6379, 8443]),
     ],
 )
@@ -176,6 +193,40 @@ def test_the_network_policy_opens_the_ports_of_the_addresses(url: str, base_url:
     """What the worker is told to reach it may reach."""
     release = render(with_values(redis__url=url, config__source__base_url=base_url))
     assert egress_ports(release) == [53, 53, *ports]
+
+
+@pytest.mark.parametrize(
+    ("variables", "ports"),
+    [
+        ({"HTTPS_PROXY": "http://proxy.example:3128"}, [3128]),
+        ({"https_proxy": "http://user:word@proxy.example:8080/", "NO_PROXY": "10.0.0.0/8"}, [8080]),
+        ({"HTTP_PROXY": "proxy.example:3128", "HTTPS_PROXY": "http://proxy.example:3128"}, [3128]),
+        ({"HTTPS_PROXY": "https://[fd00::1]", "HTTP_PROXY": "http://proxy.example"}, [443, 80]),
+        ({"HTTPS_PROXY": "", "TZ": "UTC"}, []),
+    ],
+    ids=str,
+)
+def test_the_network_policy_opens_the_port_of_the_proxy(variables: dict[str, str], ports: list[int]) -> None:
+    """A proxy that the worker is told to use is no use where it can't be reached."""
+    given = [{"name": name, "value": value} for name, value in variables.items()]
+    peers = [{"ipBlock": {"cidr": "192.0.2.0/24"}}]
+    release = render(with_values(extraEnv=given, networkPolicy__proxyTo=peers))
+    assert egress_ports(release) == [53, 53, 6379, 443, *ports]
+    if ports:
+        assert release.one("NetworkPolicy")["spec"]["egress"][-1]["to"] == peers
+
+
+@pytest.mark.parametrize(
+    ("proxy", "port"), [("http://proxy.example:3128", 3128), ("http://proxy.example/", 80), ("HTTPS://[fd00::1]", 443)]
+)
+def test_the_network_policy_opens_the_port_of_the_proxy_in_the_settings(proxy: str, port: int, tmp_path: Path) -> None:
+    """The worker gets it, and reaches it; the same proxy in a variable as well opens nothing more."""
+    release = render(with_values(config__source__proxy=proxy))
+    found = loaded(release, tmp_path).source.proxy
+    assert found is not None
+    assert found.get_secret_value() == proxy
+    twice = render(with_values(config__source__proxy=proxy, extraEnv=[{"name": "HTTPS_PROXY", "value": proxy}]))
+    assert egress_ports(release) == egress_ports(twice) == [53, 53, 6379, 443, port]
 
 
 def egress_ports(release: Release) -> list[int]:
@@ -229,7 +280,9 @@ def test_keda_asks_for_metrics_that_the_worker_has() -> None:
         one["metadata"]["query"] for one in release.one("ScaledObject")["spec"]["triggers"] if one["type"] != "cpu"
     )
     promql.parse(query)
-    page = Metrics(["a"]).render()[0].decode()
+    worker = WorkerStatus(worker_id="w", version="1")
+    worker.session(Session(name="a", session_id="lsn-1"), "key")
+    page = Metrics(worker).render()[0].decode()
     names = set(re.findall(r"lens_bridge_\w+", query))
     assert len(names) == 2
     for name in names:

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.rig import Rig
-from tests.acceptance.worker import until
-from tests.deploy.dashboards import DASHBOARDS, Question, filled, load, metrics_of, panels, questions
-from tests.deploy.exposition import series_names
-from tests.deploy.needs import need_module
-from tests.deploy.night import Night
-from tests.deploy.prometheus import Prometheus
-from tests.deploy.rules import HELM, load_rules, shortened
+from tests.support.deploy.dashboards import DASHBOARDS, Question, filled, load, metrics_of, panels, questions
+from tests.support.deploy.exposition import series_names
+from tests.support.deploy.needs import need_module
+from tests.support.deploy.night import Night
+from tests.support.deploy.prometheus import Prometheus
+from tests.support.deploy.rules import HELM, load_rules, shortened
+from tests.support.worker import until
+from tests.support.worker_rig import Rig
 
 SCHEMA_VARIABLE = "BRIDGE_TEST_GRAFANA_SCHEMA"
 FROM_PROMETHEUS = {"ALERTS"}

@@ -15,12 +15,12 @@ import yaml
 from redis.asyncio import Redis
 
 from bridge import __version__
-from bridge.redis_server import RedisServer
-from bridge.simulator import Simulator
-from tests.acceptance.worker import until
+from bridge.lab.redis_server import RedisServer
+from bridge.lab.simulator import Simulator
 from tests.deploy.chart import Release, render, with_values
-from tests.deploy.image import Image, built_image
-from tests.deploy.pod import Container, SecretFiles
+from tests.support.deploy.image import Image, built_image
+from tests.support.deploy.pod import Container, SecretFiles
+from tests.support.worker import until
 
 pytestmark = pytest.mark.timeout(1200)  # the first build makes a Debian
 

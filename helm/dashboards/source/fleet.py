@@ -87,9 +87,11 @@ def _workers() -> list[Json]:
                     f"time() - max by (instance) (lens_bridge_config_last_reload_success_timestamp_seconds{{{JOB}}})"
                 ),
                 "memory": now(f"max by (instance) {of_worker('process_resident_memory_bytes')}"),
+                "Redis's clock ahead by": now(f"max by (instance) (lens_bridge_clock_difference_seconds{{{JOB}}})"),
+                "log lines lost": now(f"max by (instance) (lens_bridge_log_lines_dropped_total{{{JOB}}})"),
             },
             key="instance",
-            units={"running for": "s", "configuration read": "s", "memory": "bytes"},
+            units={"running for": "s", "Redis's clock ahead by": "s", "configuration read": "s", "memory": "bytes"},
             states={"ready": YES_NO, "reaches Redis": YES_NO},
             hidden=("info",),
         ),

@@ -97,6 +97,12 @@ def _source() -> list[Json]:
             bars=True,
         ),
         time_series(
+            "Waiting for its turn to connect",
+            "Good: none. A share of the time: the server asks for fewer connections, or connects_per_second is low.",
+            query(rate("source_connect_wait_seconds_total"), "waiting"),
+            unit="percentunit",
+        ),
+        time_series(
             "Ends of a connection, by reason",
             "Good: seldom. `end` about once a minute: the server closes idle streams. `idle_timeout`: it went silent.",
             query(counted("source_disconnects_total", by="reason") + " > 0", "{{reason}}"),

@@ -21,13 +21,13 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bridge.redis_server import RedisServer
-from bridge.simulator import Simulator
-from tests.acceptance.rig import Rig
-from tests.deploy.dashboards import filled, load, panels
-from tests.deploy.night import Night
-from tests.deploy.prometheus import Prometheus
-from tests.deploy.rules import HELM, load_rules, shortened
+from bridge.lab.redis_server import RedisServer
+from bridge.lab.simulator import Simulator
+from tests.support.deploy.dashboards import filled, load, panels
+from tests.support.deploy.night import Night
+from tests.support.deploy.prometheus import Prometheus
+from tests.support.deploy.rules import HELM, load_rules, shortened
+from tests.support.worker_rig import Rig
 
 HERE = Path(__file__).parent
 OUTPUT = HELM / "dashboards" / "overview.png"

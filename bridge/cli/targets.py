@@ -1,0 +1,50 @@
+"""What the commands that read streams have in common: which streams, and how Ctrl-C ends them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bridge.cli.options import ExitCode
+from bridge.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from bridge.verify import StreamTarget
+
+__all__ = ["add_stream_flag", "reading", "targets_of"]
+
+T = TypeVar("T")
+
+
+def add_stream_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag that names streams."""
+    parser.add_argument(
+        "--stream", action="append", default=[], metavar="KEY", help="a stream key instead of sessions; may be repeated"
+    )
+
+
+def targets_of(options: argparse.Namespace, settings: Any) -> list[StreamTarget]:
+    """The streams that were asked for, else those of the configured sessions. Raises ConfigurationError."""
+    from bridge.model.place import Session
+    from bridge.verify import StreamTarget, stream_targets
+
+    if options.stream:
+        return [StreamTarget(stream_key=key) for key in dict.fromkeys(options.stream)]
+    if not settings.sessions:
+        raise ConfigurationError("no sessions are configured: set BRIDGE_SESSIONS, or give --sessions or --stream")
+    sessions = [Session(name=one.name, session_id=one.session_id) for one in settings.sessions]
+    return stream_targets(settings.stream.key, sessions)
+
+
+def reading(command: Coroutine[Any, Any, T]) -> T:
+    """Run a command that only reads. Ctrl-C ends it at once, since there is nothing to put in order.
+
+    asyncio would make a cancellation of it, which Python 3.11 may lose in ``asyncio.wait_for``, as redis-py uses it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else someone wants it ignored
+        signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
+    return asyncio.run(command)

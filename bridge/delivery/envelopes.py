@@ -1,0 +1,134 @@
+"""The JSON around every lens event: its ``type``, and the little else that the bridge looks at.
+
+The rest of the payload is the consumers' business and is passed on byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bridge.model.labels import DeadLetterReason
+
+__all__ = [
+    "CONTROL_TYPES",
+    "STREAM_END",
+    "STREAM_HEARTBEAT",
+    "STREAM_START",
+    "NotAnEnvelope",
+    "timestamp_of",
+    "type_of",
+]
+
+STREAM_START = "sse.stream.start"
+STREAM_HEARTBEAT = "sse.stream.heartbeat"
+STREAM_END = "sse.stream.end"
+CONTROL_TYPES = frozenset((STREAM_START, STREAM_HEARTBEAT, STREAM_END))
+"""Frames about the connection. Every other type is a lens event, ``stream.end`` too."""
+
+
+class NotAnEnvelope(NamedTuple):
+    """Why a payload is not an envelope. ``detail`` tells a position and a reason, never a part of the payload."""
+
+    reason: DeadLetterReason
+    detail: str
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    type: str
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+_REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def type_of(raw: bytes) -> str | NotAnEnvelope:
+    """The ``type`` member of an envelope, always encodable as UTF-8; or why there is none. Never raises.
+
+    JSON is what Python's own ``json`` accepts (NaN, Infinity, the last of two equal keys): servers are written in
+    Python too. Bytes that are not UTF-8 count as U+FFFD, as the SSE standard reads them; one byte order mark at the
+    start is let pass; UTF-16 is not JSON here, since an event stream is UTF-8 by definition.
+    """
+    try:
+        return _decode(raw).type
+    except _REFUSALS:
+        return _type_beside_nan(raw) or _type_by_python(raw)
+
+
+def _type_beside_nan(raw: bytes) -> str | None:
+    """Try again with zeros for Python's own numbers: twenty times quicker than `json` for an embedding with a NaN.
+
+    The spaces keep a zero from joining what is beside it, so that nothing wrong becomes right. A type that holds
+    the name of such a number can't be told this way.
+    """
+    plain = raw.replace(b"-Infinity", b" 0 ").replace(b"Infinity", b" 0 ").replace(b"NaN", b" 0 ")
+    try:
+        found = _decode(plain).type if plain != raw else ""
+    except _REFUSALS:
+        return None
+    return None if " 0 " in found else found
+
+
+def _type_by_python(raw: bytes) -> str | NotAnEnvelope:
+    try:
+        envelope = _python_json.decode(raw.decode("utf-8-sig", "replace"))
+    except json.JSONDecodeError as error:
+        return NotAnEnvelope(DeadLetterReason.INVALID_JSON, f"{error.msg.removesuffix(' at')} at character {error.pos}")
+    except RecursionError:
+        return NotAnEnvelope(DeadLetterReason.INVALID_JSON, "nested too deeply")
+    if not isinstance(envelope, dict):
+        return NotAnEnvelope(DeadLetterReason.MISSING_TYPE, "the payload is not a JSON object")
+    if "type" not in envelope:
+        return NotAnEnvelope(DeadLetterReason.MISSING_TYPE, "the payload has no member `type`")
+    found = envelope["type"]
+    if not isinstance(found, str):
+        return NotAnEnvelope(DeadLetterReason.MISSING_TYPE, "the member `type` is not a string")
+    return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _number(_digits: str) -> int:
+    return 0  # int() refuses more than 4,300 digits; no integer matters here
+
+
+_python_json = json.JSONDecoder(parse_int=_number)
+
+
+class _QueryMetadata(msgspec.Struct):
+    query_timestamp: Any = None
+
+
+class _EventData(msgspec.Struct):
+    query_metadata: _QueryMetadata = msgspec.field(default_factory=_QueryMetadata)
+
+
+class _Timed(msgspec.Struct):
+    timestamp: Any = None
+    event_data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_decode_timed = msgspec.json.Decoder(_Timed).decode
+_decode_event_data = msgspec.json.Decoder(_EventData).decode
+_EARLIEST, _LATEST = 946_684_800, 4_102_444_800  # the years 2000 to 2099, in Unix seconds
+
+
+def timestamp_of(raw: bytes) -> float | None:
+    """The server's own time of an event in Unix seconds, if it has one that can be true; best effort. Never raises.
+
+    It reads the payload once more, so ask for one event of a batch, not for each. A payload with NaN has no time here.
+    """
+    try:
+        timed = _decode_timed(raw)
+        found = _plausible(timed.timestamp)
+        if found is None:
+            found = _plausible(_decode_event_data(timed.event_data).query_metadata.query_timestamp)
+    except _REFUSALS:
+        return None
+    return found
+
+
+def _plausible(timestamp: Any) -> float | None:
+    if isinstance(timestamp, int | float) and _EARLIEST <= timestamp < _LATEST:
+        return float(timestamp)
+    return None

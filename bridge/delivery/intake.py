@@ -1,0 +1,327 @@
+"""From SSE events to records: keys, replays, dead letters, gaps. Pure: no clock, no I/O.
+
+The intake knows the place *received*; the place *committed* follows it, batch by batch. All rules about ids are here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bridge.delivery.envelopes import CONTROL_TYPES, STREAM_END, STREAM_HEARTBEAT, NotAnEnvelope, type_of
+from bridge.delivery.markers import escaped, marker
+from bridge.delivery.replay import ContentReplay, Verdict
+from bridge.delivery.window import Window, digest_of, hash8
+from bridge.masking import Secrets
+from bridge.model.labels import DeadLetterReason, GapReason
+from bridge.model.place import Place
+from bridge.model.records import DeadLetter, Record, ServerSentEvent
+
+__all__ = ["HOLD_SECONDS", "Accepted", "Intake"]
+
+Kind = str | NotAnEnvelope
+"""The type of a lens event, or why it has none."""
+
+HOLD_SECONDS = 2.0
+"""How long a connection may be idle while it is undecided whether what it brought is a replay. Replays come in one
+burst; while there is no connection the next one decides."""
+
+HOLD_BYTES = 8 * 1024 * 1024
+"""How much may be kept back: a window full of embeddings would be 400 MB, and come again with each reconnect."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Accepted:
+    """What a chunk of events came to."""
+
+    records: list[Record] = field(default_factory=list)
+    types: dict[str, int] = field(default_factory=dict)
+    heartbeats: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    masked: int = 0
+    overrun: bool = False
+    ended: bool = False
+
+
+class Intake:
+    """Turns the events of one session into records, across all its connections."""
+
+    def __init__(
+        self,
+        *,
+        place: Place,
+        window: Window,
+        secrets: Secrets,
+        markers: bool = True,
+        max_dead_letter_bytes: int = 65536,
+    ) -> None:
+        self.cursor = place.cursor
+        self._ordinal = place.ordinal
+        self._begun = place.seq > 0
+        self._window = window
+        self._secrets = secrets
+        self._markers = markers
+        self._max_dead_letter_bytes = max_dead_letter_bytes
+        # Of this connection: the id we stand behind, how many events without an id came since, and whether those
+        # are being sent for a second time.
+        self._at = place.cursor
+        self._position = place.ordinal
+        self._replaying = False
+        self._arrived = False  # the id we stand behind came on this connection, not on one before it
+        self._resumed = False
+        self._cursor_at_open = place.cursor
+        self._ordinal_at_open = place.ordinal
+        self._cursor_digest = b""  # kept apart from the window, which a long replay empties
+        self._content: ContentReplay | None = None
+        self._held: list[tuple[ServerSentEvent, float]] = []
+        self._held_bytes = 0
+        self._doubtful: set[str] = set()  # keys published undecided: they may be the replay, and so no end of it
+        self._gap_open = False
+
+    @property
+    def holding(self) -> bool:
+        """Events are kept back; call `release` when the connection has been idle for `HOLD_SECONDS`."""
+        return bool(self._held)
+
+    def opened(self, *, resumed: bool) -> None:
+        """A connection stands. ``resumed``: it was asked to go on after ``cursor``."""
+        self._at = self._cursor_at_open = self.cursor
+        self._ordinal_at_open = self._ordinal
+        self._cursor_digest = (self.cursor and self._window.get(self.cursor)) or b""
+        self._arrived, self._resumed = False, resumed
+        remembered = self._window.tail_of(f"{self.cursor or 0}#", self._ordinal)
+        by_position = resumed and len(remembered) == self._ordinal
+        self._position = 0 if by_position else self._ordinal
+        self._replaying = by_position
+        # What an earlier connection left undecided stays held: its replay begins anew, or what comes proves it new.
+        if by_position or not remembered:
+            self._content = None
+        else:
+            self._doubtful &= remembered.keys()
+            self._content = ContentReplay([one for key, one in remembered.items() if key not in self._doubtful])
+
+    def gap(self, reason: GapReason, *, outage_seconds: float, at: float) -> list[Record] | None:
+        """What to append for a gap (nothing, with markers off); None where it is none.
+
+        It is none before the first event, and when nothing came since the last gap.
+        """
+        if reason is not GapReason.STATE_LOST and (not self._begun or self._gap_open):
+            return None
+        self._gap_open = True
+        detail = {"reason": reason.value, "last_id": self.cursor, "outage_seconds": round(outage_seconds, 3)}
+        return self._marker("gap", detail, at)
+
+    def ended(self, reason: str, *, at: float) -> list[Record]:
+        """What to append at the end of the session: a marker, where anything was ever published."""
+        return self._marker("session.ended", {"reason": reason}, at) if self._begun else []
+
+    def release(self) -> Accepted:
+        """Publish what is held: the connection has been idle for long enough, or the worker stops.
+
+        What is convincingly a replay is not published by time: the next connection brings its end.
+        """
+        accepted = Accepted()
+        if self._content is None or not self._content.convincing:
+            self._release_undecided(accepted)
+        return accepted
+
+    def accept(self, events: Sequence[ServerSentEvent], received_at: float) -> Accepted:
+        """Take in the events of one chunk, received at ``received_at`` (Unix seconds)."""
+        accepted = Accepted()
+        types = accepted.types
+        if self._echoes(events):
+            events = self._masked(events, accepted)
+        for event in events:
+            kind = _kind_of(event)
+            if isinstance(kind, str):
+                if kind in CONTROL_TYPES:
+                    self._control(kind, accepted)
+                    continue
+                label = kind
+            else:
+                label = ""
+            types[label] = types.get(label, 0) + 1
+            if event.id:
+                self._with_id(event, event.id, kind, received_at, accepted)
+            else:
+                self._without_id(event, kind, received_at, accepted)
+        return accepted
+
+    def _control(self, kind: str, accepted: Accepted) -> None:
+        if kind == STREAM_HEARTBEAT:
+            accepted.heartbeats += 1
+        elif kind == STREAM_END:
+            accepted.ended = True
+
+    def _with_id(self, event: ServerSentEvent, id: str, kind: Kind, received_at: float, accepted: Accepted) -> None:
+        if self._held:
+            self._content = None
+            self._release_into(accepted)
+        digest = digest_of(event.raw)
+        if id == self._at and not self._is_cursor_itself(id, kind, digest):
+            # Ids that several events share, from a clock say: told apart by their position, as those without an id.
+            accepted.conflicts += self._place_without_id(event, kind, digest, received_at, accepted)
+            return
+        key = _key_of(id, kind)
+        known = self._window.get(key)
+        if known is None and id == self._cursor_at_open and digest == self._cursor_digest:
+            known = digest
+        self._at, self._arrived = id, True
+        if known is None:
+            self.cursor, self._ordinal = id, 0
+            self._position, self._replaying = 0, False
+            self._publish(event, key, kind, digest, received_at, accepted)
+            return
+        reused = f"{key}~{hash8(digest)}"
+        if known == digest or self._window.get(reused) == digest:
+            accepted.duplicates += 1
+            if id == self._cursor_at_open and id != self.cursor:
+                # What was published since the connection opened lay before the cursor: the window was too small for it.
+                accepted.overrun = True
+                self.cursor, self._ordinal = id, self._ordinal_at_open
+            self._position, self._replaying = 0, True
+            return
+        accepted.conflicts += 1
+        if id != self.cursor:
+            self.cursor, self._ordinal = id, 0
+        self._position, self._replaying = self._ordinal, False
+        self._publish(event, reused, kind, digest, received_at, accepted)
+
+    def _is_cursor_itself(self, id: str, kind: Kind, digest: bytes) -> bool:
+        """The first event of a connection bears the id that we stand behind: is it sent again, or another one?
+
+        A server that resumes sends what comes *after* the id, so where both could be, it is another one.
+        """
+        if self._arrived:
+            return False
+        if not self._resumed:
+            return True
+        known = self._window.get(_key_of(id, kind)) or self._cursor_digest
+        return known == digest and self._window.get(self._key(1, kind, digest)) != digest
+
+    def _without_id(self, event: ServerSentEvent, kind: Kind, received_at: float, accepted: Accepted) -> None:
+        digest = digest_of(event.raw)
+        if self._held and self._content is None:
+            self._release_into(accepted)
+        if self._content is not None:
+            match self._content.offer(digest):
+                case Verdict.HELD:
+                    self._hold(event, received_at, accepted)
+                    return
+                case Verdict.REPLAYED:
+                    accepted.duplicates += len(self._held) + 1
+                    self._drop_held()
+                    self._content = None
+                    return
+                case Verdict.NEW:
+                    self._release_into(accepted)
+        self._place_without_id(event, kind, digest, received_at, accepted)
+
+    def _hold(self, event: ServerSentEvent, received_at: float, accepted: Accepted) -> None:
+        assert self._content is not None
+        self._held.append((event, received_at))
+        self._held_bytes += len(event.raw)
+        if self._held_bytes <= HOLD_BYTES:
+            return
+        if self._content.convincing:  # so much of it came again, in order and byte for byte: that is no coincidence
+            accepted.duplicates += len(self._held)
+            self._drop_held()
+        else:
+            self._release_undecided(accepted)
+
+    def _drop_held(self) -> None:
+        self._held, self._held_bytes = [], 0
+
+    def _place_without_id(
+        self, event: ServerSentEvent, kind: Kind, digest: bytes, received_at: float, accepted: Accepted
+    ) -> bool:
+        """Publish an event that its position tells apart; False where it has come before."""
+        at_cursor = self._at == self.cursor
+        if self._replaying:
+            key = self._key(self._position + 1, kind, digest)
+            if self._window.get(key) == digest:
+                self._position += 1
+                accepted.duplicates += 1
+                return False
+            self._replaying = False
+            if at_cursor:
+                self._position = self._ordinal
+        self._position += 1
+        while self._window.get(key := self._key(self._position, kind, digest)) is not None:
+            self._position += 1  # the server counts its ids in circles; a key must not come twice
+        if at_cursor:
+            self._ordinal = self._position
+        self._publish(event, key, kind, digest, received_at, accepted)
+        return True
+
+    def _key(self, position: int, kind: Kind, digest: bytes) -> str:
+        return _key_of(f"{self._at or 0}#{position}-{hash8(digest)}", kind)
+
+    def _publish(
+        self, event: ServerSentEvent, key: str, kind: Kind, digest: bytes, received_at: float, accepted: Accepted
+    ) -> None:
+        self._window.remember(key, digest)
+        self._begun = True
+        self._gap_open = False
+        if isinstance(kind, NotAnEnvelope):
+            record = self._dead_letter(event, key, kind, digest, received_at)
+        else:
+            record = Record(key, kind, event.raw, received_at, event.event, digest, self.cursor, self._ordinal)
+        accepted.records.append(record)
+
+    def _dead_letter(
+        self, event: ServerSentEvent, key: str, fault: NotAnEnvelope, digest: bytes, received_at: float
+    ) -> Record:
+        size = event.oversize_bytes or len(event.raw)
+        kept = event.raw[: self._max_dead_letter_bytes]
+        dead = DeadLetter(fault.reason, fault.detail, truncated=len(kept) < size)
+        return Record(key, "", kept, received_at, event.event, digest, self.cursor, self._ordinal, dead)
+
+    def _release_into(self, accepted: Accepted) -> None:
+        """What is held was no replay: publish it."""
+        held, self._content = self._held, None
+        self._drop_held()
+        for event, received_at in held:
+            self._place_without_id(event, _kind_of(event), digest_of(event.raw), received_at, accepted)
+
+    def _release_undecided(self, accepted: Accepted) -> None:
+        already = len(accepted.records)
+        self._release_into(accepted)
+        self._doubtful.update(record.key for record in accepted.records[already:])
+
+    def _echoes(self, events: Sequence[ServerSentEvent]) -> bool:
+        """Whether a secret stands anywhere in these events. Asked once for all of them, since asking is what costs."""
+        if not events:
+            return False
+        names, raws, _, ids, _ = zip(*events, strict=True)
+        contains = self._secrets.contains
+        return contains(b"\n".join(raws)) or contains("\n".join((*ids, *set(names))).encode())
+
+    def _masked(self, events: Sequence[ServerSentEvent], accepted: Accepted) -> list[ServerSentEvent]:
+        secrets = self._secrets
+        masked = []
+        for event in events:
+            # An id that holds the key can neither be stored nor sent back: such an event counts as one without an id.
+            safe_id = None if event.id and secrets.contains(event.id.encode()) else event.id
+            safe = event._replace(event=secrets.mask(event.event), raw=secrets.mask_bytes(event.raw), id=safe_id)
+            accepted.masked += safe != event
+            masked.append(safe)
+        return masked
+
+    def _marker(self, kind: str, detail: Mapping[str, object], at: float) -> list[Record]:
+        if not self._markers:
+            return []
+        return [marker(kind, detail, at=at, cursor=self.cursor, ordinal=self._ordinal)]
+
+
+def _key_of(key: str, kind: Kind) -> str:
+    return escaped(key, kind) if key.startswith("bridge-") and isinstance(kind, str) else key
+
+
+def _kind_of(event: ServerSentEvent) -> Kind:
+    if event.oversize_bytes:
+        return NotAnEnvelope(
+            DeadLetterReason.OVERSIZE, f"{event.oversize_bytes} bytes, more than source.max_event_bytes"
+        )
+    return type_of(event.raw)

@@ -1,0 +1,40 @@
+"""Entries that the bridge itself writes between the events of a session. Pure.
+
+A marker is told by its type, which begins ``bridge.``, and its key, which begins ``bridge-``, both together. It takes
+no number: its ``seq`` is that of the event before it, so that one more or less after a rollback moves no number.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+
+from bridge.model.records import Record
+
+__all__ = ["escaped", "is_marker", "marker", "unescaped"]
+
+_TYPE, _KEY, _ESCAPE = "bridge.", "bridge-", "server-"
+
+
+def marker(kind: str, detail: Mapping[str, object], *, at: float, cursor: str | None, ordinal: int) -> Record:
+    """A marker record, written at ``at`` (Unix seconds) behind the place ``cursor``, ``ordinal``."""
+    data = json.dumps(detail, ensure_ascii=False).encode()
+    key = f"{_KEY}{kind}-{uuid.uuid4().hex[:16]}"
+    return Record(key, _TYPE + kind, data, at, "message", b"", cursor, ordinal, skip=0)
+
+
+def is_marker(key: str, type: str) -> bool:
+    """Whether an entry is one of the bridge's own."""
+    return key.startswith(_KEY) and type.startswith(_TYPE)
+
+
+def escaped(key: str, type: str) -> str:
+    """The key under which an event is published: its own, but where it would make the event pass for a marker."""
+    return _ESCAPE + key if is_marker(key, type) else key
+
+
+def unescaped(key: str, type: str) -> str:
+    """The key that the server gave, of an entry that is no marker."""
+    given = key.removeprefix(_ESCAPE)
+    return given if is_marker(given, type) else key

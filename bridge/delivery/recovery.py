@@ -1,0 +1,73 @@
+"""The place of a session as its own entries tell it, for when the state beside them is gone. Pure.
+
+Somebody deleted the state, or Redis evicted it. Starting from nothing would publish the server's history a second time
+and number it from 1 again; but the last entries hold all that is needed: `seq`, the id to resume after, and what to
+recognise a replay by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bridge.delivery.markers import is_marker, unescaped
+from bridge.delivery.window import Window, digest_of, hash8
+from bridge.model.place import Place
+from bridge.model.records import Record
+
+__all__ = ["Seed", "Trace", "seed_from_traces", "trace_of"]
+
+_WITHOUT_ID = re.compile(r"(?P<id>.*)#(?P<ordinal>[0-9]+)-(?P<hash>[0-9a-f]{8})", re.DOTALL)
+_REUSED = re.compile(r"(?P<id>.*)~(?P<hash>[0-9a-f]{8})", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """A place to set up where Redis has none, and the blobs of the window that goes with it."""
+
+    place: Place
+    window: Sequence[bytes]
+
+
+class Trace(NamedTuple):
+    """What is kept of an entry; ``digest`` is empty for a marker, ``given`` is the key without what escapes it."""
+
+    key: str
+    given: str
+    seq: int
+    digest: bytes
+
+
+def trace_of(entry: Mapping[bytes, bytes]) -> Trace:
+    """Raises KeyError or ValueError for an entry that the bridge did not write."""
+    key, type = entry[b"id"].decode(), entry[b"type"].decode()
+    digest = b"" if is_marker(key, type) else digest_of(entry[b"data"])
+    return Trace(key, unescaped(key, type), int(entry[b"seq"]), digest)
+
+
+def seed_from_traces(traces: Sequence[Trace]) -> Seed | None:
+    """``traces`` are those of one session, oldest first, up to the last one. None where there are none."""
+    if not traces:
+        return None
+    cursor, ordinal = _cursor_of(traces)
+    window = Window(len(traces))
+    known = [Record(one.key, "", b"", 0.0, "", one.digest, None, 0) for one in traces if one.digest]
+    for record in known:
+        window.remember(record.key, record.digest)
+    window.committed(known, window.seal(known))
+    return Seed(place=Place(cursor=cursor, ordinal=ordinal, seq=traces[-1].seq), window=tuple(window.blobs()))
+
+
+def _cursor_of(traces: Sequence[Trace]) -> tuple[str | None, int]:
+    for _, key, _, digest in reversed(traces):
+        if not digest:
+            continue
+        # A server's own id may look like a key of ours; but it does not end with the hash of the data.
+        if (made := _WITHOUT_ID.fullmatch(key)) and made["hash"] == hash8(digest):
+            return (None if made["id"] == "0" else made["id"]), int(made["ordinal"])
+        if (made := _REUSED.fullmatch(key)) and made["hash"] == hash8(digest):
+            return made["id"], 0
+        return key, 0
+    return None, 0

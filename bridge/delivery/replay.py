@@ -1,0 +1,72 @@
+"""Recognise a replay by content, where the source gives no ids to tell it by. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from enum import Enum, auto
+
+__all__ = ["ContentReplay", "Verdict"]
+
+
+_PROOFS = 2
+_LEAST_CONVINCING, _CONVINCING = 3, 8
+
+
+class Verdict(Enum):
+    """What to do with an event that was offered."""
+
+    HELD = auto()  # may be part of a replay: keep it back until that is known
+    REPLAYED = auto()  # a replay, together with all that was held: drop them
+    NEW = auto()  # publish all that was held, then this one; nothing after it is a replay
+
+
+class ContentReplay:
+    """Matches what comes after a reconnect against the end of what came before it.
+
+    A replay repeats, in order, a run of remembered events up to the very last one. So a run is dropped only when it
+    reached that end and holds at least two events that occur just once in what is remembered. Anything less may as well
+    be new events with equal bytes (a machine that is `HEALTHY` again), and those must not be lost: without ids the
+    promise is at least once. Each event costs O(1), whatever is offered.
+    """
+
+    def __init__(self, remembered: Sequence[bytes]) -> None:
+        counts = Counter(remembered)
+        self._remembered = remembered
+        self._known = counts.keys()
+        self._unique = {digest: at for at, digest in enumerate(remembered) if counts[digest] == 1}
+        self._run: list[bytes] = []  # what was held before a unique event told where it stands
+        self._proofs = 0  # events of the run that occur just once
+        self._next: int | None = None  # where the run goes on, once a unique event has told where it stands
+
+    @property
+    def convincing(self) -> bool:
+        """It is a replay, though it has not reached the end of what is remembered: too much of it came again.
+
+        That asks for more than a run that reaches the end does: eight events that occur just once, or half of all (but
+        three at least).
+        """
+        return self._proofs >= max(_LEAST_CONVINCING, min(_CONVINCING, len(self._remembered) // 2))
+
+    def offer(self, digest: bytes) -> Verdict:
+        """Judge the next event by its digest."""
+        at = self._next if self._next is not None else self._locate(digest)
+        if at is None:
+            undecided = self._unique and digest in self._known and len(self._run) < len(self._remembered)
+            if not undecided:
+                return Verdict.NEW
+            self._run.append(digest)
+            return Verdict.HELD
+        if self._remembered[at] != digest:
+            return Verdict.NEW
+        self._proofs += digest in self._unique
+        self._next = at + 1
+        if self._next < len(self._remembered):
+            return Verdict.HELD
+        return Verdict.REPLAYED if self._proofs >= _PROOFS else Verdict.NEW
+
+    def _locate(self, digest: bytes) -> int | None:
+        at = self._unique.get(digest)
+        if at is None or at < len(self._run) or list(self._remembered[at - len(self._run) : at]) != self._run:
+            return None
+        return at

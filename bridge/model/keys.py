@@ -1,0 +1,75 @@
+"""The names of a session's keys in Redis. All of them stand in one hash slot (Redis Cluster specification)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bridge.errors import ConfigurationError
+from bridge.model.place import Session
+
+__all__ = ["NAME_PATTERN", "SESSIONS_KEY", "WORKERS_KEY", "SessionKeys", "hash_tag", "session_keys", "wishes_key"]
+
+NAME_PATTERN = r"[A-Za-z0-9._:-]{1,128}"  # no braces, no slashes: names end up in keys and in a URL
+SESSIONS_KEY = "lens:sessions"
+WORKERS_KEY = "lens:workers"
+
+_PLACEHOLDER = re.compile(r"<([^<>]*)>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionKeys:
+    """Every key that one session's commit may touch."""
+
+    events: str
+    dead_letter: str
+    state: str
+    seen: str
+    lease: str
+
+
+def wishes_key(digest: str) -> str:
+    """Where the list stands that ``digest`` is made of: beside the register of workers, in its slot."""
+    return f"{WORKERS_KEY}:{{{WORKERS_KEY}}}:{digest}"
+
+
+def hash_tag(key: str) -> str:
+    """What Redis Cluster hashes of a key: the text between the first ``{`` and the next ``}``, else all of it."""
+    start = key.find("{")
+    if start >= 0:
+        end = key.find("}", start + 1)
+        if end > start + 1:
+            return key[start + 1 : end]
+    return key
+
+
+def session_keys(template: str, session: Session) -> SessionKeys:
+    """Fill in a stream key template and derive the keys beside it.
+
+    Raises ConfigurationError for an unknown placeholder, a template without a fixed beginning, or braces that
+    would put the keys into different slots.
+    """
+    if not template or template.startswith("<"):
+        raise ConfigurationError(f"stream.key {template!r} needs a fixed beginning, e.g. lens:{{<name>}}:events")
+    values = {"name": session.name, "session_id": session.session_id}
+
+    def fill(match: re.Match[str]) -> str:
+        try:
+            return values[match[1]]
+        except KeyError:
+            raise ConfigurationError(
+                f"stream.key {template!r}: unknown placeholder <{match[1]}>; use <name> or <session_id>"
+            ) from None
+
+    events = _PLACEHOLDER.sub(fill, template)
+    tag = hash_tag(events)
+    prefix = f"lens:{{{tag}}}:"
+    if hash_tag(prefix) != tag:
+        raise ConfigurationError(f"stream.key {template!r}: its braces leave no usable hash tag")
+    return SessionKeys(
+        events=events,
+        dead_letter=f"{prefix}dead-letter",
+        state=f"{prefix}state:{session.session_id}",
+        seen=f"{prefix}seen:{session.session_id}",
+        lease=f"{prefix}lease:{session.session_id}",
+    )

@@ -1,0 +1,1 @@
+"""What a person does to a running bridge, through Redis alone. Knows neither the worker nor its ends."""

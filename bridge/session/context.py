@@ -1,0 +1,45 @@
+"""What one session needs while its lease is ours, made by whoever holds the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bridge.delivery.numbers import Numbers
+from bridge.delivery.window import Seal
+from bridge.masking import Secrets
+from bridge.model.labels import GapReason, Phase
+from bridge.model.outcomes import CommitResult
+from bridge.model.place import Lease, Place, Session
+from bridge.model.records import Record
+from bridge.session.reader import Source
+from bridge.settings import Settings
+from bridge.telemetry.figures import SessionFigures
+
+__all__ = ["SessionContext", "Sink"]
+
+
+class Sink(Protocol):
+    """Where commits go. One commit of a session is in flight at a time."""
+
+    def pack(self, token: str, place: Place, after: Place, batch: Sequence[Record], seal: Seal, phase: Phase) -> bytes:
+        """The commit that follows ``place``, to be sent as often as it takes."""
+
+    async def commit(self, packed: bytes) -> CommitResult:
+        """Send it. Raises SinkFault where the outcome is not known or Redis refused it whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionContext:
+    """One session under one lease. ``gap`` is to be marked first; ``numbers`` outlives the lease."""
+
+    session: Session
+    lease: Lease
+    source: Source
+    sink: Sink
+    figures: SessionFigures
+    settings: Settings
+    numbers: Numbers
+    sent_keys: Secrets
+    gap: GapReason | None = None

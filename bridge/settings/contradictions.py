@@ -1,0 +1,111 @@
+"""What is wrong only together with something else: two settings, a setting and a file, two sessions.
+
+Each is one line that names the settings and their variables and says what to do.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bridge.errors import ConfigurationError
+from bridge.model.keys import SESSIONS_KEY, WORKERS_KEY, SessionKeys, session_keys
+from bridge.model.place import Session
+from bridge.settings.reference import KEY_ALIAS, named, variable
+from bridge.settings.sections import RedisSettings, Settings
+from bridge.settings.values import listed, misread_placeholder, speaks_tls
+
+__all__ = ["contradictions"]
+
+
+def contradictions(settings: Settings) -> Iterator[str]:
+    """All of them. Reads the certificates that are named."""
+    source, redis, commit, lease = settings.source, settings.redis, settings.commit, settings.lease
+    if source.api_key and source.api_key_file:
+        yield _both("source.api_key", "source.api_key_file", f"set only one (also as {KEY_ALIAS})")
+    if redis.password and redis.password_file:
+        yield _both("redis.password", "redis.password_file", "set only one")
+    if source.backoff_initial_seconds > source.backoff_max_seconds:
+        yield _both("source.backoff_initial_seconds", "source.backoff_max_seconds", "the first must not be larger")
+    if redis.backoff_initial_seconds > redis.backoff_max_seconds:
+        yield _both("redis.backoff_initial_seconds", "redis.backoff_max_seconds", "the first must not be larger")
+    if commit.max_events > commit.buffer_events:
+        yield _both("commit.max_events", "commit.buffer_events", "a batch must fit into the buffer")
+    if commit.max_bytes > commit.buffer_bytes:
+        yield _both("commit.max_bytes", "commit.buffer_bytes", "a batch must fit into the buffer")
+    if lease.ttl_seconds <= 3 * lease.poll_seconds:
+        yield _both("lease.ttl_seconds", "lease.poll_seconds", "the first must be over three times the second")
+    yield from _user_without_password(redis)
+    if redis.ca_file and speaks_tls(redis.url.get_secret_value()):
+        yield from _unusable_authorities("redis.ca_file", redis.ca_file)
+    if source.ca_file and speaks_tls(source.base_url):
+        yield from _unusable_authorities("source.ca_file", source.ca_file)
+    yield from _session_contradictions(settings)
+
+
+def _user_without_password(redis: RedisSettings) -> Iterator[str]:
+    """AUTH takes both: without a password the worker would be the default user, and nobody would know."""
+    url = urlsplit(redis.url.get_secret_value())
+    user = redis.username or url.username
+    if user and user != "default" and not (redis.password or redis.password_file or url.password):
+        path = "redis.username" if redis.username else "redis.url"
+        yield (
+            f"{named(path)}: user {user} has no password, and Redis would take the worker for its default user; "
+            f"set {named('redis.password_file')} or {named('redis.password')}"
+        )
+
+
+def _unusable_authorities(path: str, file: Path) -> Iterator[str]:
+    try:
+        with file.open("rb"):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except ssl.SSLError as error:
+        reason = (error.reason or "unknown reason").lower().replace("_", " ")
+        yield f"{named(path)}: {file} is not a PEM file of certificates: {reason}"
+    except OSError as error:
+        yield f"{named(path)}: {file} cannot be read: {error.strerror}"
+
+
+def _session_contradictions(settings: Settings) -> Iterator[str]:
+    names: set[str] = set()
+    states: dict[str, str] = {}
+    streams: dict[str, list[str]] = {}
+    try:
+        _checked_keys(settings.stream.key, Session(name="name", session_id="lsn-id"))
+        for one in settings.sessions:
+            if one.name in names:
+                yield f"{named('sessions')}: the name {one.name} is given twice; names must be unique"
+                continue
+            names.add(one.name)
+            keys = _checked_keys(settings.stream.key, Session(name=one.name, session_id=one.session_id))
+            streams.setdefault(keys.events, []).append(one.name)
+            if keys.state in states:
+                yield (
+                    f"{named('sessions')}: {states[keys.state]} and {one.name} read {one.session_id} into the "
+                    f"same place; remove one, or put <name> into the braces of {named('stream.key')}"
+                )
+            states.setdefault(keys.state, one.name)
+    except ConfigurationError as error:
+        yield f"{named('stream.key')}: {error}"
+    if misread := misread_placeholder(settings.stream.key):
+        for stream, sharing in streams.items():
+            if len(sharing) > 1:
+                yield (
+                    f"{named('stream.key')}: {misread} is no placeholder, so {listed(sharing)} would share the one "
+                    f"stream {stream}; write {{<name>}}, or e.g. {{all}} if they are meant to share it"
+                )
+
+
+def _checked_keys(template: str, session: Session) -> SessionKeys:
+    keys = session_keys(template, session)
+    if keys.events in {keys.dead_letter, keys.state, keys.seen, keys.lease, SESSIONS_KEY, WORKERS_KEY}:
+        raise ConfigurationError(
+            f"{template!r} gives {keys.events}, which the bridge needs for itself; use another name"
+        )
+    return keys
+
+
+def _both(first: str, second: str, advice: str) -> str:
+    return f"{first} ({variable(first)}) and {second} ({variable(second)}): {advice}"

@@ -1,0 +1,253 @@
+"""Everything that can be set. ``bridge.settings.loading`` reads it from flags, environment, secret files and YAML.
+
+Durations end in ``_seconds``, sizes in ``_bytes``, counts in ``_events``. The reason for each default is its docstring,
+which is also what ``config/schema.json`` and ``config/bridge.yaml`` say.
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bridge.model.keys import NAME_PATTERN
+from bridge.settings.values import api_base_url, printable_key, proxy_url, redis_url, session_list
+
+__all__ = [
+    "AdminSettings",
+    "CommitSettings",
+    "DedupeSettings",
+    "LeaseSettings",
+    "LogSettings",
+    "OnEnd",
+    "OnLost",
+    "RedisSettings",
+    "SessionSettings",
+    "Settings",
+    "SourceSettings",
+    "StreamSettings",
+    "WorkerSettings",
+]
+
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+KIB, MIB = 1024, 1024 * 1024
+
+
+def _secret(check: Any) -> AfterValidator:
+    return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
+
+
+class OnEnd(StrEnum):
+    """What to do when the server sends ``sse.stream.end``."""
+
+    VERIFY = "verify"  # ask the metadata endpoint: active sessions are reconnected to, others are over
+    STOP = "stop"
+    RECONNECT = "reconnect"
+
+
+class OnLost(StrEnum):
+    """What to do when Redis was emptied under a running worker."""
+
+    RESUME = "resume"  # go on after the last committed event, which this worker still knows
+    RESTART = "restart"  # read again all that the server still serves
+    STOP = "stop"  # leave the session in state `failed` for a person to decide
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class SourceSettings(_Section):
+    """The lens API."""
+
+    base_url: Annotated[str, AfterValidator(api_base_url)] = "https://api.u1.archetypeai.app/v0.5"
+    """Scheme, host and path up to `/lens`. The vendor has moved it before, so all of it stands in one setting."""
+    api_key: Annotated[SecretStr, _secret(printable_key)] | None = None
+    """The API key. Better a file (`api_key_file`): that one can be rotated without a restart."""
+    api_key_file: Path | None = None
+    """A file that holds the API key; read again when it changes and when the server answers 401."""
+    ca_file: Path | None = None
+    """PEM file of certificate authorities to trust instead of the built-in ones; read at the start."""
+    proxy: Annotated[SecretStr, _secret(proxy_url)] | None = None
+    """`http://` or `https://` URL of a proxy on the way to the API. A secret, since it may hold a password. Without it
+    `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say which proxy is used, if any."""
+    connect_timeout_seconds: Seconds = 10.0
+    """How long a connection to the API may take to open."""
+    idle_timeout_seconds: Seconds = 45.0
+    """Reconnect after this long without any byte. Heartbeats come about every 5 s; warm-up was seen silent for longer,
+    and a needless reconnect costs nothing but itself."""
+    event_timeout_seconds: Seconds = 300.0
+    """Reconnect when one event is still incomplete after this long: a drip of bytes must not pass for life."""
+    max_event_bytes: int = Field(default=8 * MIB, ge=KIB, le=256 * MIB)
+    """The largest event that is published. The largest seen are embeddings of 190 KB; larger ones are dead-lettered."""
+    on_end: OnEnd = OnEnd.VERIFY
+    """`verify`, `stop` or `reconnect`. Idle streams of living sessions are ended by the server after about a minute."""
+    backoff_initial_seconds: Seconds = 0.5
+    """Upper bound of the first random wait before a reconnect; it doubles from there."""
+    backoff_max_seconds: Seconds = 30.0
+    """Upper bound of every random wait before a reconnect."""
+    backoff_reset_seconds: Annotated[float, Field(ge=0, le=86_400)] = 5.0
+    """The time that a connection of at least this length was open counts towards the wait after it. The backoff itself
+    starts again with any connection that brought something new, however short."""
+    slow_retry_seconds: Seconds = 60.0
+    """How often a rejected key or an unknown session is tried again: a person has to mend those."""
+    connects_per_second: Annotated[float, Field(gt=0, le=10_000)] = 10.0
+    """The pace of new connections of this worker once the API has answered 429 or refused, over all its sessions. It
+    goes up to ten times as fast while nothing speaks against it, and down to a tenth where that is still too much."""
+
+
+class RedisSettings(_Section):
+    """Where events go and where the committed place is kept."""
+
+    url: Annotated[SecretStr, _secret(redis_url)] = SecretStr("redis://localhost:6379/0")
+    """`redis://` or `rediss://` (TLS). A secret, since it may hold a password."""
+    username: str | None = None
+    """ACL user, instead of one in the URL. Needs a password: without one Redis would take its default user."""
+    password: SecretStr | None = None
+    """Password, instead of one in the URL."""
+    password_file: Path | None = None
+    """A file that holds the password; read at each connect, so it can be rotated."""
+    ca_file: Path | None = None
+    """PEM file of certificate authorities to trust for `rediss://`; has no effect without TLS."""
+    connect_timeout_seconds: Seconds = 5.0
+    """How long a connection to Redis may take to open."""
+    timeout_seconds: Seconds = 5.0
+    """How long Redis may take to answer. Then the connection is closed and the same commit sent again on a new one."""
+    backoff_initial_seconds: Seconds = 0.05
+    """Upper bound of the first random wait before a commit is tried again; it doubles from there."""
+    backoff_max_seconds: Seconds = 2.0
+    """Upper bound of every random wait before a commit is tried again: Redis should be found soon after it is back."""
+    on_lost: OnLost = OnLost.RESUME
+    """`resume`, `restart` or `stop` when Redis was emptied under a running worker. A gap marker is written first."""
+
+
+class StreamSettings(_Section):
+    """The output."""
+
+    key: str = "lens:{<name>}:events"
+    """Template of the stream key. `<name>` and `<session_id>` are filled in; braces stand for themselves, as a Redis
+    hash tag: `lens:{all}:events` is one stream for all sessions."""
+    max_length: int | None = Field(default=None, ge=1)
+    """Trim to about this many entries after each commit. Unread entries go too, so leave it out where memory allows."""
+    max_age_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Trim entries older than about this."""
+    markers: bool = True
+    """Write `bridge.gap` and `bridge.session.ended` entries into the stream."""
+    max_dead_letters: int = Field(default=10_000, ge=1)
+    """Cap of the dead-letter stream, in entries."""
+    max_dead_letter_bytes: int = Field(default=64 * KIB, ge=0, le=16 * MIB)
+    """How much of an undeliverable event a dead letter keeps."""
+
+
+class CommitSettings(_Section):
+    """One atomic step: a batch of entries and the place after them."""
+
+    max_events: int = Field(default=1000, ge=1, le=1500)
+    """Largest batch. Redis runs a batch as one script and serves nobody else meanwhile: 1,000 take about 7 ms."""
+    max_bytes: int = Field(default=MIB, ge=KIB, le=64 * MIB)
+    """Largest batch in bytes; one larger event goes alone."""
+    buffer_events: int = Field(default=2_000, ge=1)
+    """Events kept while Redis is away or slow. Beyond it reading stops and TCP pushes back."""
+    buffer_bytes: int = Field(default=2 * MIB, ge=KIB)
+    """The same in bytes; one larger event is let in when the buffer is empty."""
+
+
+class DedupeSettings(_Section):
+    """How replays are recognised."""
+
+    window_events: int = Field(default=2048, ge=0, le=1_000_000)
+    """How many of the last events are remembered, in Redis and in memory. A server that replays more than this on a
+    reconnect brings duplicates, which are counted as `replay_overruns_total`."""
+
+
+class LeaseSettings(_Section):
+    """Who reads a session when there are several workers."""
+
+    ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 15.0
+    """How long a dead worker's sessions wait. No event depends on it: only the fencing token says who writes."""
+    poll_seconds: Annotated[float, Field(ge=0.05, le=60)] = 0.5
+    """How often a worker looks for sessions without an owner; a graceful handover takes about this long."""
+
+
+class WorkerSettings(_Section):
+    """This process."""
+
+    id: Name = Field(default_factory=lambda: f"{_host_name()}-{uuid.uuid4().hex[:8]}")
+    """Shown as the owner of sessions; give each worker its own. Default: host name and random text."""
+    grace_period_seconds: Seconds = 20.0
+    """How long a stop may take to commit what was read: one deadline for the whole stop, however many sessions there
+    are. Keep it under Kubernetes' terminationGracePeriodSeconds."""
+
+
+class AdminSettings(_Section):
+    """The HTTP server for probes, Prometheus and people."""
+
+    host: str = "0.0.0.0"  # noqa: S104  Prometheus and the kubelet come from outside the pod
+    """Address to listen on. The default means every address of this machine: of IPv6 too, where it has that."""
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """Port to listen on; 0 takes a free one and logs it."""
+
+
+class LogSettings(_Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """`info` tells changes of state only; `debug` every commit."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is `console` on a terminal and `json` elsewhere."""
+
+
+class SessionSettings(_Section):
+    """One lens session."""
+
+    session_id: Name
+    """The id that the lens API gave."""
+    name: Name = Field(default_factory=lambda known: known.get("session_id", ""))
+    """Stable name for consumers: give a new session the old name and they keep their stream key. Default: its id."""
+
+
+SessionInput = str | list[str | SessionSettings] | dict[Name, Name]
+
+
+class Settings(BaseSettings):
+    """The whole configuration. ``Settings(...)`` itself takes its arguments and defaults only."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    source: SourceSettings = SourceSettings()
+    redis: RedisSettings = RedisSettings()
+    stream: StreamSettings = StreamSettings()
+    commit: CommitSettings = CommitSettings()
+    dedupe: DedupeSettings = DedupeSettings()
+    lease: LeaseSettings = LeaseSettings()
+    worker: WorkerSettings = Field(default_factory=lambda: WorkerSettings())  # a new random id each time
+    admin: AdminSettings = AdminSettings()
+    log: LogSettings = LogSettings()
+    sessions: Annotated[
+        tuple[SessionSettings, ...], BeforeValidator(session_list, json_schema_input_type=SessionInput)
+    ] = ()
+    """The sessions to read. A list of ids or of `name` and `session_id`, or a mapping of name to id; in the environment
+    also `lsn-a,lsn-b` or `name=lsn-a,…`. A worker without any stands by."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the arguments only: ``loading`` merges the places, and finds unknown variables, which others skip."""
+        return (init_settings,)
+
+
+def _host_name() -> str:
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._:-") else "-" for c in socket.gethostname())
+    return kept[:100] or "worker"

@@ -1,0 +1,147 @@
+"""Checks of single values, as pure functions. A ValueError says what to do and never repeats a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from urllib.parse import SplitResult, urlsplit
+
+__all__ = [
+    "api_base_url",
+    "listed",
+    "masked_url",
+    "misread_placeholder",
+    "printable_key",
+    "proxy_url",
+    "redis_url",
+    "session_list",
+    "speaks_tls",
+]
+
+MASK = "**********"
+
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")  # what may stand in an Authorization header
+_PLACEHOLDER_OF_OTHERS = re.compile(r"\{[\s{.$]*(session|(session[-_ ]?)?(name|id))[\s}]*\}", re.IGNORECASE)
+
+
+def printable_key(text: str) -> str:
+    """Return the API key as it is; raise ValueError where it could not be sent in a header."""
+    if not text.strip():
+        raise ValueError("is blank; remove it, or copy the key again")
+    if text.lower().startswith("bearer "):
+        raise ValueError("must be the key alone, without the word Bearer in front")
+    if "\n" in text or "\r" in text:
+        raise ValueError("holds a line break; copy the key again, without it")
+    if re.search(r"\s", text):
+        raise ValueError("holds a space; copy the key again, without it")
+    if not _PRINTABLE.fullmatch(text):
+        raise ValueError("holds a character outside ASCII, or one that cannot be seen; copy the key again")
+    return text
+
+
+def misread_placeholder(template: str) -> str | None:
+    """The part of a stream key that other tools would fill in, e.g. ``{name}``; here braces stand for themselves."""
+    found = _PLACEHOLDER_OF_OTHERS.search(template)
+    return found[0] if found else None
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names in words: there may be a thousand."""
+    shown = names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} others"]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+
+
+def speaks_tls(url: str) -> bool:
+    """Whether the scheme asks for TLS: of the API (https) or of Redis (rediss, and those that begin with it)."""
+    return urlsplit(url).scheme.startswith(("https", "rediss", "valkeys"))
+
+
+def api_base_url(text: str) -> str:
+    """Return an HTTP URL without a slash at its end; raise ValueError for anything that is more or less than that."""
+    parts = _split(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must begin with http:// or https:// and name a host")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user or password; the key goes into source.api_key_file")
+    if parts.query or parts.fragment or "?" in text or "#" in text:
+        raise ValueError("must end with the path: no query and no fragment")
+    return text.rstrip("/")
+
+
+def redis_url(text: str) -> str:
+    """Return a ``redis://`` or ``rediss://`` URL as it is; raise ValueError for any other."""
+    parts = _split(text)
+    if parts.scheme in {"redis+cluster", "redis+sentinel"}:
+        raise ValueError(f"{parts.scheme}:// is not supported in this version; use redis:// or rediss://")
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("must look like redis://host:6379/0, or rediss:// for TLS")
+    if parts.query or parts.fragment:
+        raise ValueError(
+            "takes no ? and no #; options are settings of their own, and a password must be percent-encoded"
+        )
+    if not re.fullmatch(r"/?\d{0,5}", parts.path):
+        raise ValueError("must end with a database number, e.g. /0; a slash in a password must be written %2F")
+    return text
+
+
+def proxy_url(text: str) -> str:
+    """Return the URL of an HTTP proxy as it is; raise ValueError for anything that is more or less than that."""
+    parts = _split(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must look like http://proxy.example:3128, or https:// where the proxy itself speaks TLS")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or "?" in text or "#" in text:
+        raise ValueError("must end after host and port; special characters in a password must be percent-encoded")
+    return text
+
+
+def masked_url(url: str) -> str:
+    """The URL with its password hidden: scheme, user, host, port and path can be seen."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    credentials = ""
+    if parts.password is not None:
+        credentials = f"{parts.username or ''}:{MASK}@"
+    elif parts.username:
+        credentials = f"{parts.username}@"
+    return f"{parts.scheme}://{credentials}{host}{parts.path}"
+
+
+def session_list(value: object) -> object:
+    """Bring every way to write sessions into one: a list of mappings. What is none of them is left for the schema."""
+    if isinstance(value, str):
+        value = _from_text(value.strip())
+    if isinstance(value, dict):
+        return [{"name": name, "session_id": session_id} for name, session_id in value.items()]
+    if isinstance(value, list | tuple):
+        return [_named(one) if isinstance(one, str) else one for one in value]
+    return value
+
+
+def _from_text(text: str) -> object:
+    if not text.startswith(("[", "{")):
+        return [one.strip() for one in text.split(",") if one.strip()]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"is not valid JSON at character {error.pos + 1}; or write lsn-a,lsn-b or name=lsn-a"
+        ) from None
+
+
+def _named(text: str) -> dict[str, str]:
+    name, equals, session_id = text.partition("=")
+    return {"name": name.strip(), "session_id": session_id.strip()} if equals else {"session_id": text}
+
+
+def _split(text: str) -> SplitResult:
+    if re.search(r"[\s\x00-\x1f\x7f]", text):
+        raise ValueError("must hold no spaces and no line breaks")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # checked only when it is read
+    except ValueError:
+        raise ValueError("has a bad host or port (1 to 65535); special characters must be percent-encoded") from None
+    if parts.port == 0:
+        raise ValueError("has a bad port: 0; it must be 1 to 65535")
+    return parts

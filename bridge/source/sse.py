@@ -1,0 +1,234 @@
+"""Server-Sent Events: bytes in, events out. No I/O, no clock, and no exception whatever the bytes are.
+
+The rules are those of "Interpreting an event stream" in the WHATWG HTML Living Standard, and every buffer has a cap.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bridge.model.records import ServerSentEvent
+
+__all__ = ["MAX_LINE_BYTES", "MAX_RETRY_MS", "Decoder", "ServerSentEvent"]
+
+MAX_LINE_BYTES = 4096
+"""Longest line other than a data line; a longer one is ignored, as the standard ignores an id with a NUL.
+
+An id has to fit into a request header later, and common servers refuse more than 8 KiB of those. A shortened id would
+be worse than none: two events could share it.
+"""
+
+MAX_RETRY_MS = 86_400_000
+"""Largest reconnection time that is believed: one day. A larger one counts as this."""
+
+_BOM = b"\xef\xbb\xbf"
+_CR = ord("\r")
+_COLON = ord(":")
+_PART_BYTES = 16 * 1024  # larger chunks are taken in parts, which bounds the memory that one step needs
+
+# A whole block: (id, data, b"") where it has the usual lines, else (b"", b"", block with the blank lines after it).
+# An id that is empty or has anything but plain ASCII is not usual. An empty alternative is quicker to match than a
+# `?` after a group.
+_EVENT_LINE = rb"(?:event: ?message\n|)"
+_ID_LINE = rb"(?:id:(?: |(?! ))([\x01-\x09\x0b-\x7f]{1,4000})\n|)"
+_USUAL = _EVENT_LINE + _ID_LINE + _EVENT_LINE + rb"data: ?([^\n]*)\n\n"
+_OTHER = rb"((?:[^\n]+\n)*\n+)"
+_BLOCKS = re.compile(_USUAL + b"|" + _OTHER)
+_OTHER_BLOCKS = re.compile(b"()()" + _OTHER)
+
+
+_new_event = tuple.__new__  # a NamedTuple's own constructor takes twice as long
+
+
+class Decoder:
+    """Decodes the body of one response; an event that is incomplete at its end is dropped with the decoder.
+
+    ``max_event_bytes`` caps the data of an event, the line ends between its lines included.
+    ``last_event_id`` is the place a reconnect starts from; it holds until a block with an id line ends.
+
+    A short unfinished block is kept as it is, in ``_tail``, so that most blocks are parsed in one go. One that
+    outgrows MAX_LINE_BYTES is digested: its finished lines move into ``_id``, ``_event`` and ``_data``, and
+    ``_tail`` keeps the last line, with the line end before it. A last line that is too long to be kept is taken as
+    it comes.
+    """
+
+    def __init__(self, max_event_bytes: int = 8 * 1024 * 1024, last_event_id: str = "") -> None:
+        self.max_event_bytes = max_event_bytes
+        self.last_event_id = last_event_id
+        self._at_start = True
+        self._after_cr = False
+        self._tail = b""
+        self._digested = False
+        self._in_data_line = False
+        self._in_ignored_line = False
+        self._id: str | None = None
+        self._event = ""
+        self._has_data = False
+        self._data = bytearray()
+        self._data_bytes = 0  # the size of all of it, kept or not
+        self._retry_ms: int | None = None
+
+    @property
+    def retry_ms(self) -> int | None:
+        """The reconnection time that the server asked for last, 0 to MAX_RETRY_MS; None where it did not.
+
+        It counts from the end of its line on, not only from the end of its block.
+        """
+        if b"retry" in self._tail:
+            self._tail = self._digest(self._tail)
+        return self._retry_ms
+
+    @property
+    def pending(self) -> bool:
+        """Whether a part of an unfinished event has come. Comments and unknown fields are no part of one."""
+        *finished, last = self._tail.split(b"\n")
+        id, event = self._id is not None, bool(self._event)
+        for line in finished:
+            name, _, value = line.partition(b":")
+            if name == b"data":
+                return True
+            if name == b"event":
+                event = value.removeprefix(b" ") != b""
+            elif name == b"id":
+                id = id or b"\0" not in value
+        return self._has_data or id or event or (last != b"" and last[0] != _COLON)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Size of what is kept between two feeds: at most ``max_event_bytes`` and three times MAX_LINE_BYTES."""
+        return len(self._tail) + len(self._data) + len(self._event) + len(self._id or "")
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Take the next bytes of the body, cut anywhere, and return the events that they complete. Never raises."""
+        if len(chunk) > _PART_BYTES:
+            parts = (chunk[at : at + _PART_BYTES] for at in range(0, len(chunk), _PART_BYTES))
+            return [event for part in parts for event in self.feed(part)]
+        if self._at_start:
+            chunk = self._without_bom(chunk)
+        if self._after_cr or _CR in chunk:
+            chunk = self._with_lf_only(chunk)
+        events: list[ServerSentEvent] = []
+        if self._digested:
+            chunk = self._continue_block(chunk, events)
+        elif self._tail:
+            chunk = self._tail + chunk
+        end = chunk.rfind(b"\n\n") + 2
+        if end >= 2:
+            self._take_blocks(chunk, end, events)
+            chunk = chunk[end:]
+        self._tail = chunk if len(chunk) <= MAX_LINE_BYTES else self._digest(chunk)
+        return events
+
+    def _without_bom(self, chunk: bytes) -> bytes:
+        """Drop one byte order mark at the very start; hold its first bytes back until it is clear what they are."""
+        chunk = self._tail + chunk
+        self._tail = b""
+        if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+            self._tail = chunk
+            return b""
+        self._at_start = False
+        return chunk.removeprefix(_BOM)
+
+    def _with_lf_only(self, chunk: bytes) -> bytes:
+        """Turn every line end into LF; nothing is lost, since a CR can't be anything else.
+
+        A CR ends its line at once, so a LF that opens the next chunk belongs to it.
+        """
+        if not chunk:
+            return chunk
+        if self._after_cr:
+            chunk = chunk.removeprefix(b"\n")
+        self._after_cr = chunk.endswith(b"\r")
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _take_blocks(self, text: bytes, end: int, events: list[ServerSentEvent]) -> None:
+        """Take whole blocks up to ``end``, where one ends; the usual ones without a look at their lines."""
+        last_id = self.last_event_id
+        blocks = _BLOCKS if end <= self.max_event_bytes else _OTHER_BLOCKS  # only the slow way minds the cap
+        for own_id, data, other in blocks.findall(text, 0, end):
+            if other:
+                self.last_event_id = last_id
+                self._take_lines(other)
+                self._end_block(events)
+                last_id = self.last_event_id
+            elif own_id:
+                last_id = own_id.decode()
+                events.append(_new_event(ServerSentEvent, ("message", data, last_id, last_id, 0)))
+            else:
+                events.append(_new_event(ServerSentEvent, ("message", data, None, last_id, 0)))
+        self.last_event_id = last_id
+
+    def _digest(self, tail: bytes) -> bytes:
+        """Take the finished lines of an unfinished block; returns what to keep.
+
+        That begins with the last line end: should a LF follow, the two end the block as they do everywhere.
+        """
+        lines, line_end, last = tail.rpartition(b"\n")
+        self._take_lines(lines)
+        self._digested = True
+        if len(last) <= MAX_LINE_BYTES:
+            return line_end + last
+        self._in_data_line = last.startswith(b"data:")
+        self._in_ignored_line = not self._in_data_line
+        self._take_line(last)
+        return b""
+
+    def _continue_block(self, chunk: bytes, events: list[ServerSentEvent]) -> bytes:
+        """Take what belongs to the digested block; returns what comes after it, or what to keep of it."""
+        if self._in_data_line or self._in_ignored_line:
+            chunk = self._continue_line(chunk)
+        rest, block_end, after = (self._tail + chunk).partition(b"\n\n")
+        if not block_end:
+            return rest
+        self._take_lines(rest)
+        self._end_block(events)
+        return after
+
+    def _continue_line(self, chunk: bytes) -> bytes:
+        """Take what belongs to the long line; returns the rest with the line end before it, nothing without one."""
+        end = chunk.find(b"\n")
+        if self._in_data_line:
+            self._add_data(chunk if end < 0 else chunk[:end])
+        if end < 0:
+            return b""
+        self._in_data_line = self._in_ignored_line = False
+        return chunk[end:]
+
+    def _take_lines(self, lines: bytes) -> None:
+        for line in lines.split(b"\n"):
+            if line:
+                self._take_line(line)
+
+    def _take_line(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        if value.startswith(b" "):
+            value = value[1:]
+        if name == b"data":
+            self._add_data(b"\n" + value if self._has_data else value)
+            self._has_data = True
+        elif len(line) > MAX_LINE_BYTES:
+            pass
+        elif name == b"id":
+            if b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+        elif name == b"event":
+            self._event = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit():
+            digits = value.lstrip(b"0") or b"0"
+            self._retry_ms = min(int(digits[:10]), MAX_RETRY_MS)  # ten digits are over it already
+
+    def _add_data(self, data: bytes) -> None:
+        self._data_bytes += len(data)
+        room = self.max_event_bytes - len(self._data)
+        self._data += data if len(data) <= room else data[:room]
+
+    def _end_block(self, events: list[ServerSentEvent]) -> None:
+        """A blank line: the block's id counts from here on, and the event is out if there was a data line."""
+        if self._id is not None:
+            self.last_event_id = self._id
+        if self._has_data:
+            name, raw = self._event or "message", bytes(self._data)
+            oversize = self._data_bytes if self._data_bytes > self.max_event_bytes else 0
+            events.append(ServerSentEvent(name, raw, self._id, self.last_event_id, oversize))
+            self._has_data, self._data, self._data_bytes = False, bytearray(), 0
+        self._id, self._event, self._digested = None, "", False

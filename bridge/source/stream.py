@@ -1,0 +1,118 @@
+"""One open event stream: bytes of a response in, events out, until it ends or is too slow."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import httpx
+
+from bridge.model.labels import DisconnectReason
+from bridge.model.outcomes import Closed
+from bridge.settings import SourceSettings
+from bridge.source.answers import content_coding
+from bridge.source.faults import NETWORK_ERRORS, describe
+from bridge.source.inflate import inflater_of
+from bridge.source.sse import Decoder, ServerSentEvent
+
+__all__ = ["Deadlines", "LensStream"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Deadlines:
+    """How long a stream may be silent, and how long one event may take. Times are of a monotonic clock, in seconds.
+
+    Two clocks, since a drip of bytes must not pass for life. Neither runs while we ourselves wait for Redis.
+    """
+
+    idle_seconds: float
+    event_seconds: float
+    waiting_since: float | None = None  # a read is under way
+    incomplete_since: float | None = None  # a part of an event has come, and not yet its end
+
+    def idle_in(self, now: float) -> float:
+        """Seconds until silence has lasted for too long; zero or less where it has."""
+        return self.idle_seconds - (0.0 if self.waiting_since is None else now - self.waiting_since)
+
+    def event_is_late(self, now: float) -> bool:
+        """Called where a chunk has left an event incomplete: whether that one takes too long."""
+        if self.incomplete_since is None:
+            self.incomplete_since = now
+        return now - self.incomplete_since > self.event_seconds
+
+
+class LensStream:
+    """One open connection. ``resumed``: it was asked to go on after a cursor."""
+
+    def __init__(self, response: httpx.Response, decoder: Decoder, settings: SourceSettings, *, resumed: bool) -> None:
+        self.resumed = resumed
+        self.bytes_received = 0
+        self._response = response
+        self._decoder = decoder
+        self._chunks: AsyncIterator[bytes] = response.aiter_raw()
+        self._coding = content_coding(response.headers.get("content-encoding", ""))
+        self._inflater = inflater_of(self._coding)
+        self._deadlines = Deadlines(
+            idle_seconds=settings.idle_timeout_seconds, event_seconds=settings.event_timeout_seconds
+        )
+        self._giving_up: asyncio.Task[None] | None = None
+        self._watch = asyncio.get_running_loop().call_later(settings.idle_timeout_seconds, self._check_idle)
+
+    @property
+    def retry_floor_seconds(self) -> float:
+        """What the server's `retry:` field asks for."""
+        return (self._decoder.retry_ms or 0) / 1000
+
+    async def read(self) -> list[ServerSentEvent] | Closed:
+        """The events of the next chunk (often none), or how the connection ended. Any byte counts as life."""
+        if self._coding and self._inflater is None:
+            return self._unreadable(f"content-encoding {self._coding!r}, which nobody asked for, cannot be undone")
+        deadlines = self._deadlines
+        try:
+            if self._inflater is not None and self._inflater.more:
+                await asyncio.sleep(0)  # others' turn between two steps
+                chunk = self._inflater.step()
+            else:
+                deadlines.waiting_since = time.monotonic()
+                chunk = await anext(self._chunks)
+                deadlines.waiting_since = None
+                self.bytes_received += len(chunk)
+                if self._inflater is not None:
+                    chunk = self._inflater.step(chunk)
+        except StopAsyncIteration:
+            return Closed(reason=DisconnectReason.CLOSED)
+        except zlib.error as error:
+            return self._unreadable(f"content-encoding {self._coding!r}, but the body is not: {error}")
+        except NETWORK_ERRORS as error:
+            if self._giving_up or isinstance(error, httpx.ReadTimeout):
+                detail = "no byte came for source.idle_timeout_seconds"
+                return Closed(reason=DisconnectReason.IDLE_TIMEOUT, detail=detail)
+            return Closed(reason=DisconnectReason.RESET, detail=describe(error))
+        events = self._decoder.feed(chunk)
+        if events or not self._decoder.pending:
+            deadlines.incomplete_since = None
+        elif deadlines.event_is_late(time.monotonic()):
+            return Closed(reason=DisconnectReason.EVENT_TIMEOUT, detail="one event took too long to arrive")
+        return events
+
+    async def aclose(self) -> None:
+        """Close the connection; what was not read is left to the server."""
+        self._watch.cancel()
+        with suppress(*NETWORK_ERRORS, RuntimeError):
+            await self._response.aclose()
+
+    def _unreadable(self, words: str) -> Closed:
+        detail = f"{self._response.request.url.host}: {words} - look for a proxy that adds it"
+        return Closed(reason=DisconnectReason.BAD_ENCODING, detail=detail)
+
+    def _check_idle(self) -> None:
+        # aiohttp forgets its own time-out after a chunk that it cannot parse; whoever reads would wait for ever.
+        loop = asyncio.get_running_loop()
+        if (left := self._deadlines.idle_in(time.monotonic())) > 0:
+            self._watch = loop.call_later(left, self._check_idle)
+        else:
+            self._giving_up = loop.create_task(self._response.aclose())  # which ends the read

@@ -1,0 +1,1 @@
+"""Redis: one connection, the scripts, commits, leases. Knows nothing of the source, and measures nothing."""

@@ -1,0 +1,118 @@
+"""Commit a batch and the place after it into Redis, as one script call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from bridge.delivery.window import Seal
+from bridge.errors import FaultKind, SinkFault
+from bridge.model.keys import SessionKeys
+from bridge.model.labels import Phase
+from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fenced, Lost, RolledBack
+from bridge.model.place import Place
+from bridge.model.records import Record
+from bridge.settings import StreamSettings
+from bridge.store.link import Argument, RedisLink, Script
+
+__all__ = ["COMMIT", "HEADER", "RedisSink"]
+
+COMMIT = Script.of(files("bridge.store").joinpath("scripts/commit.lua").read_text())
+
+HEADER = (
+    *("token", "expected", "follows", "mark", "session_id", "cursor", "ordinal", "phase", "now"),
+    *("max_length", "max_age_ms", "max_letters", "blob", "keep_blobs"),
+)
+"""The arguments before the records, in the order in which the script unpacks them."""
+
+
+class RedisSink:
+    """Implements the session's `Sink` for one session's keys."""
+
+    def __init__(self, link: RedisLink, keys: SessionKeys, session_id: str, settings: StreamSettings) -> None:
+        self._link = link
+        self._keys = (keys.events, keys.state, keys.seen, keys.dead_letter)
+        self._session_id = session_id
+        max_age = settings.max_age_seconds
+        self._trims: dict[str, Argument] = {
+            "max_length": settings.max_length or "",
+            "max_age_ms": "" if max_age is None else int(max_age * 1000),
+            "max_letters": settings.max_dead_letters,
+        }
+
+    def pack(self, token: str, place: Place, after: Place, batch: Sequence[Record], seal: Seal, phase: Phase) -> bytes:
+        """The commit that follows ``place``, appends ``batch`` and stands at the cursor and mark of ``after``.
+
+        To be sent again unchanged until its outcome is known: the script tells whether it had landed.
+        """
+        arguments = self._header(
+            token=token,
+            expected=place.commits,
+            follows=place.mark,
+            mark=after.mark,
+            session_id=self._session_id,
+            cursor=_text(after.cursor or ""),
+            ordinal=after.ordinal,
+            phase=phase.value,
+            now=f"{time.time():.3f}",
+            blob=seal.blob,
+            keep_blobs=seal.keep,
+        )
+        received_at, stamp = 0.0, b""
+        for record in batch:
+            if record.received_at != received_at:  # the same for all events of a chunk
+                received_at = record.received_at
+                stamp = b"%.3f" % received_at
+            if record.dead is not None:
+                _add_dead_letter(arguments, record, stamp)
+            elif record.skip is not None:
+                _add_marker(arguments, record, record.skip, stamp)
+            elif record.event == "message":
+                arguments += (b"e", _text(record.key), _text(record.type), record.data, stamp)
+            else:
+                arguments += (b"n", _text(record.key), _text(record.type), record.data, stamp, _text(record.event))
+        return COMMIT.pack(self._keys, arguments)
+
+    async def commit(self, packed: bytes) -> CommitResult:
+        """Send it. Raises SinkFault where Redis did not carry it out, or did not say whether it did."""
+        return _result(await self._link.run(COMMIT, packed))
+
+    def _header(self, **arguments: Argument) -> list[Argument]:
+        arguments |= self._trims
+        return [arguments[name] for name in HEADER]
+
+
+def _add_marker(arguments: list[Argument], record: Record, skip: int, stamp: bytes) -> None:
+    if record.type:
+        arguments += (b"m", _text(record.key), record.type, record.data, stamp, skip)
+    else:  # markers are turned off
+        arguments += (b"s", skip)
+
+
+def _add_dead_letter(arguments: list[Argument], record: Record, stamp: bytes) -> None:
+    dead = record.dead
+    assert dead is not None
+    arguments += (b"d", _text(record.key), _text(record.type), record.data, stamp, _text(record.event))
+    arguments += (dead.reason.value, dead.detail, "1" if dead.truncated else "0")
+
+
+def _text(text: str) -> str:
+    # JSON may hold half of a surrogate pair, which UTF-8 cannot; such a thing must not stop the stream.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _result(reply: Any) -> CommitResult:
+    match reply:
+        case [b"OK", int(seq), int(length)]:
+            return Committed(seq=seq, length=length)
+        case [b"ALREADY", int(seq), int(length), bytes(mark)]:
+            return AlreadyCommitted(seq=seq, length=length, mark=mark.decode())
+        case [b"FENCED", int(commits)]:
+            return Fenced(commits=commits)
+        case [b"ROLLED_BACK", int(commits)]:
+            return RolledBack(commits=commits)
+        case [b"LOST"]:
+            return Lost()
+    raise SinkFault(FaultKind.REPLY, f"Redis gave an answer to a commit that it should not know: {reply!r:.100}")

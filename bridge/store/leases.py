@@ -1,0 +1,176 @@
+"""Who reads which session: leases with a fencing token.
+
+A lease's time to live says when another worker may take over; who may write is said by the token alone, compared whole
+at every commit. So a worker that was paused past its lease cannot harm: its next commit is refused.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, assert_never
+
+from bridge.delivery.recovery import Seed, Trace, seed_from_traces, trace_of
+from bridge.delivery.window import Window
+from bridge.errors import FaultKind, SinkFault
+from bridge.model.keys import SessionKeys
+from bridge.model.labels import Phase
+from bridge.model.outcomes import Fenced, HeldBy, Lost
+from bridge.model.place import Lease, Place
+from bridge.store.link import Argument, RedisLink, Script
+
+__all__ = ["Begin", "Leases", "Start", "Wait", "WindowOnly"]
+
+_LUA = files("bridge.store").joinpath("scripts")
+_ACQUIRE = Script.of(_LUA.joinpath("acquire.lua").read_text())
+_RENEW = Script.of(_LUA.joinpath("renew.lua").read_text())
+_RELEASE = Script.of(_LUA.joinpath("release.lua").read_text())
+_FIND = Script.of(_LUA.joinpath("find.lua").read_text())
+
+# How far back in a stream to look for a session's last entries; how many at once, where each may be an embedding of
+# 200 KB; and how many of them are enough at least.
+_MAX_PAGES, _PAGE_ENTRIES, _ENOUGH_ENTRIES = 100, 100, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Where Redis has no place, the session begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Where Redis has no place, the session is left alone: another worker may know it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowOnly:
+    """Where Redis has a place without its whole window, these blobs become the window."""
+
+    window: Sequence[bytes]
+
+
+Start = Begin | Wait | Seed | WindowOnly
+"""What to do about what Redis lacks when a lease is taken. A `Seed` is set up where Redis has no place."""
+
+_BEGIN = Begin()
+
+
+class Leases:
+    """Takes, renews and gives back leases for one worker. ``releases`` counts those it has given back."""
+
+    def __init__(self, link: RedisLink, worker_id: str, ttl_seconds: float) -> None:
+        self._link = link
+        # Two workers may be given one name by mistake; they must still not take each other for themselves.
+        self.owner = f"{worker_id}/{uuid.uuid4().hex[:8]}"
+        self.releases = 0
+        self._ttl_ms = int(ttl_seconds * 1000)
+
+    async def acquire(self, keys: SessionKeys, start: Start = _BEGIN, *, overdue: bytes = b"") -> Lease | HeldBy | None:
+        """Take a lease that is free, ours already, or held by one whose beat is still ``overdue``: with a new token.
+
+        None where `Wait` was to wait. Raises SinkFault.
+        """
+        arguments: list[Argument] = [
+            *(self.owner, self._ttl_ms, uuid.uuid4().hex[:12], f"{time.time():.3f}", overdue),
+            *_arguments_of(start),
+        ]
+        packed = _ACQUIRE.pack((keys.lease, keys.state, keys.seen), arguments)
+        reply = await self._link.run(_ACQUIRE, packed)
+        try:
+            return _lease(reply)
+        except ValueError as error:
+            detail = f"{keys.state} or {keys.seen} holds what the bridge did not write ({error})"
+            raise SinkFault(
+                FaultKind.DAMAGED, f"{detail} - delete both: the place is then read off the stream"
+            ) from error
+
+    async def renew(self, keys: SessionKeys, token: str) -> int | Fenced | Lost:
+        """Keep a lease; tells how many commits Redis knows of, which an idle session can only learn here.
+
+        Raises SinkFault.
+        """
+        packed = _RENEW.pack((keys.lease, keys.state), (self.owner, self._ttl_ms, token))
+        match await self._link.run(_RENEW, packed):
+            case int(commits):
+                return commits
+            case [b"FENCED", int(commits)]:
+                return Fenced(commits=commits)
+            case b"LOST":
+                return Lost()
+            case reply:
+                raise SinkFault(
+                    FaultKind.REPLY, f"Redis gave an answer to a renewal that it should not know: {reply!r:.100}"
+                )
+
+    async def release(self, keys: SessionKeys, token: str) -> None:
+        """Give a lease back, if it is still ours. Raises SinkFault."""
+        await self._link.run(_RELEASE, _RELEASE.pack((keys.lease, keys.state), (self.owner, token)))
+        self.releases += 1
+
+    async def find_seed(self, keys: SessionKeys, session_id: str, window_events: int = 0) -> Seed | None:
+        """The place that a session's own entries tell, for a state that was lost. Raises SinkFault.
+
+        ``window_events``: how many of them its window should hold, where there are so many.
+        """
+        enough = max(_ENOUGH_ENTRIES, window_events)
+        traces: list[Trace] = []
+        begin = "+"
+        for _ in range(_MAX_PAGES):
+            packed = _FIND.pack((keys.events,), (begin, _PAGE_ENTRIES, session_id))
+            found, last, looked_at = await self._link.run(_FIND, packed)
+            try:
+                traces += [trace_of(dict(zip(fields[::2], fields[1::2], strict=True))) for fields in found]
+            except (KeyError, ValueError) as error:
+                detail = f"{keys.events} holds an entry of {session_id} that the bridge did not write ({error!r})"
+                raise SinkFault(FaultKind.DAMAGED, f"{detail} - delete it with XDEL") from error
+            if looked_at < _PAGE_ENTRIES or len(traces) >= enough:
+                break
+            begin = f"({last.decode()}"
+        return seed_from_traces(traces[::-1])
+
+
+def _arguments_of(start: Start) -> list[Argument]:
+    match start:
+        case Begin():
+            return ["begin"]
+        case Wait():
+            return ["wait"]
+        case Seed(place=place, window=window):
+            return ["seed", place.cursor or "", place.ordinal, place.seq, place.commits, *window]
+        case WindowOnly(window=window):
+            return ["window", "", 0, 0, 0, *window]
+    assert_never(start)
+
+
+def _lease(reply: Any) -> Lease | HeldBy | None:
+    """Raises ValueError where the place was damaged."""
+    match reply:
+        case [b"NEW"]:
+            return None
+        case [b"HELD", bytes(owner), int(left), bytes(beat), int(lapsed)]:
+            return HeldBy(
+                owner=owner.decode(errors="replace"),
+                remaining_seconds=left / 1000,
+                beat=beat,
+                lapsed=bool(lapsed),
+            )
+        case [b"OK", token, cursor, ordinal, seq, commits, phase, mark, list(window), seeded]:
+            Window(0, window)  # to see that it can be read
+            place = Place(
+                cursor=cursor.decode() or None,
+                ordinal=int(ordinal),
+                seq=int(seq),
+                commits=int(commits),
+                mark=mark.decode(),
+            )
+            return Lease(
+                token=token.decode(),
+                place=place,
+                phase=Phase(phase.decode()),
+                window=tuple(window),
+                seeded=bool(seeded),
+            )
+    raise SinkFault(FaultKind.REPLY, f"Redis gave an answer to a lease request that it should not know: {reply!r:.100}")

@@ -1,0 +1,107 @@
+-- One commit: append a batch of events and move the place past them, in one step or not at all.
+--
+-- Commits of a session are a chain: each carries a mark of its own and names the number and the mark of the one that it
+-- follows. So it lands behind that one or not at all, however late, often or out of turn its bytes arrive.
+--
+-- KEYS  1 stream  2 state  3 seen  4 dead letters
+-- ARGV  as unpacked below, then the records:
+--         'e' id type data received_at              an event named `message`
+--         'n' id type data received_at event        an event with another name
+--         'm' id type data received_at skip         a marker: it takes no number, but may skip some
+--         's' skip                                  the same without an entry, where markers are turned off
+--         'd' id type data received_at event reason detail truncated    a dead letter
+-- Answers {'OK', seq, stream length}, {'ALREADY', seq, stream length, mark of the commit that landed}, {'FENCED', commits
+-- when the other one took over}, {'ROLLED_BACK', commits} or {'LOST'}; an error when Redis refuses a write, and then
+-- nothing has changed.
+
+local stream, state, seen, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local token, expected, follows, mark, session_id, cursor, ordinal, phase, now,
+  max_length, max_age_ms, max_letters, blob, keep_blobs = unpack(ARGV, 1, 14) -- '' is none; 0 keeps all blobs
+expected = tonumber(expected)
+
+local stands = redis.call('HMGET', state, 'token', 'commits', 'mark', 'seq', 'taken')
+if not stands[1] then
+  if expected > 0 then return { 'LOST' } end
+  return { 'FENCED', 0 }
+end
+if stands[1] ~= token then return { 'FENCED', tonumber(stands[5] or 0) or 0 } end
+local commits, seq = tonumber(stands[2] or 0), tonumber(stands[4] or 0)
+if not commits or not seq then
+  return redis.error_reply('DAMAGED ' .. state .. ' holds a commits or seq that is no number')
+end
+local last_mark = stands[3] or ''
+if commits == expected + 1 then return { 'ALREADY', seq, redis.call('XLEN', stream), last_mark } end
+if commits ~= expected or last_mark ~= follows then return { 'ROLLED_BACK', commits } end
+
+-- A script is atomic but not transactional: an error midway leaves the writes before it. So look before the first one.
+local types = { [stream] = 'stream', [dead] = 'stream', [seen] = 'list' }
+for key, wanted in pairs(types) do
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= wanted then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted)
+  end
+end
+
+local entries, letters, pushed = {}, {}, false
+
+-- Redis may still refuse midway (a stream at its last possible id, a permission taken away): undo, then say so.
+local function refuse(reply)
+  if #entries > 0 then redis.pcall('XDEL', stream, unpack(entries)) end
+  if #letters > 0 then redis.pcall('XDEL', dead, unpack(letters)) end
+  if pushed then redis.pcall('RPOP', seen) end
+  return reply
+end
+
+local argv, call = ARGV, redis.pcall -- locals are faster, and this loop runs once per event
+local at, last = 15, #argv
+while at <= last do
+  local kind = argv[at]
+  local added
+  if kind == 'e' then
+    seq = seq + 1
+    added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'seq', seq,
+      'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4])
+    at = at + 5
+  elseif kind == 'n' then
+    seq = seq + 1
+    added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'seq', seq,
+      'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4], 'event', argv[at + 5])
+    at = at + 6
+  elseif kind == 'm' then
+    added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'seq', seq,
+      'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4])
+    seq = seq + tonumber(argv[at + 5])
+    at = at + 6
+  elseif kind == 's' then
+    seq = seq + tonumber(argv[at + 1])
+    at = at + 2
+  else
+    added = call('XADD', dead, '*', 'id', argv[at + 1], 'session_id', session_id,
+      'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4], 'event', argv[at + 5],
+      'reason', argv[at + 6], 'detail', argv[at + 7], 'truncated', argv[at + 8])
+    at = at + 9
+  end
+  if type(added) == 'table' then return refuse(added) end
+  if kind == 'd' then letters[#letters + 1] = added else entries[#entries + 1] = added end
+end
+
+if blob ~= '' then
+  local reply = redis.pcall('RPUSH', seen, blob)
+  if type(reply) == 'table' then return refuse(reply) end
+  pushed = true
+end
+
+local written = redis.pcall('HSET', state, 'cursor', cursor, 'seq', seq, 'ordinal', ordinal,
+  'commits', expected + 1, 'mark', mark, 'phase', phase, 'updated_at', now)
+if type(written) == 'table' then return refuse(written) end
+
+-- From here on the commit stands. Trimming comes after it, and may fail without harm: the next commit trims again.
+if keep_blobs ~= '0' then redis.pcall('LTRIM', seen, '-' .. keep_blobs, -1) end
+if max_length ~= '' then redis.pcall('XTRIM', stream, 'MAXLEN', '~', max_length) end
+if max_age_ms ~= '' and #entries > 0 then
+  -- An entry's age is told by the newest entry's id: one clock, that of Redis, has written both.
+  local newest = tonumber(string.match(entries[#entries], '^%d+'))
+  redis.pcall('XTRIM', stream, 'MINID', '~', string.format('%.0f', math.max(0, newest - tonumber(max_age_ms))))
+end
+if #letters > 0 then redis.pcall('XTRIM', dead, 'MAXLEN', '~', max_letters) end
+return { 'OK', seq, redis.call('XLEN', stream) }

@@ -1,0 +1,153 @@
+"""The HTTP server for probes, Prometheus and people. It only reads, and everything it says is masked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from bridge.errors import ConfigurationError
+from bridge.masking import Secrets
+from bridge.settings import AdminSettings
+from bridge.telemetry.admin_page import Rates, render_page
+from bridge.telemetry.connections import Connections
+from bridge.telemetry.listening import listen
+from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.page_assets import CONTENT_SECURITY_POLICY
+from bridge.telemetry.status import WorkerStatus
+
+__all__ = ["AdminServer"]
+
+log = structlog.get_logger()
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Connection": "close",  # one request each: a silent one is then known to have nothing more to say
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Server": "lens-bridge",  # instead of the versions of Python and aiohttp
+}
+_CLOSE_SECONDS = 1.0  # for requests that are being answered
+_COMPRESS_CHUNK_BYTES = 64 * 1024  # larger bodies are compressed in a thread
+
+
+class AdminServer:
+    """``/livez``, ``/readyz``, ``/metrics``, ``/status`` and ``/``, as an async context manager."""
+
+    def __init__(self, settings: AdminSettings, status: WorkerStatus, secrets: Secrets) -> None:
+        self._settings = settings
+        self._status = status
+        self._metrics = Metrics(status)
+        self._secrets = secrets
+        self._rates = Rates()
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_CLOSE_SECONDS)
+        self._connections = Connections(self._serve)
+        self._servers: list[asyncio.Server] = []
+
+    @property
+    def port(self) -> int:
+        """The port listened on, also where the settings leave the choice to the system."""
+        if not self._servers:
+            raise RuntimeError("the server does not listen")
+        return int(self._servers[0].sockets[0].getsockname()[1])
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigurationError where address or port cannot be had."""
+        host, port = self._settings.host, self._settings.port
+        await self._runner.setup()
+        try:
+            for one in await listen(host, port):
+                loop = asyncio.get_running_loop()
+                self._servers.append(await loop.create_server(self._connections, sock=one))
+        except OSError as error:
+            await self.close()
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise ConfigurationError(
+                f"admin.host and admin.port (BRIDGE_ADMIN__HOST, BRIDGE_ADMIN__PORT): cannot listen on {host}:{port}: "
+                f"{reason}; set another one"
+            ) from error
+        log.info("admin.opened", host=host, port=self.port)
+
+    async def close(self) -> None:
+        """Stop listening; requests being answered get a second."""
+        for server in self._servers:
+            server.close()
+        self._servers = []
+        await self._runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _application(self) -> web.Application:
+        application = web.Application(middlewares=[self._note_request])
+        application.add_routes(  # a GET route answers HEAD too, and refuses all else with 405
+            [
+                web.get("/livez", self._livez),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._show_metrics),
+                web.get("/status", self._show_status),
+                web.get("/", self._show_page),
+            ]
+        )
+        application.on_response_prepare.append(_add_headers)
+        return application
+
+    def _serve(self) -> asyncio.Protocol:
+        assert self._runner.server is not None, "nothing is accepted before the runner is set up"
+        return self._runner.server()
+
+    @web.middleware
+    async def _note_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._connections.asked(request.transport)
+        return await handler(request)
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        """That the event loop answers is all that a restart could mend; Redis and the source do not matter here."""
+        return self._json({"live": True})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        reason = self._status.not_ready
+        if reason is None:
+            return self._json({"ready": True})
+        return self._json({"ready": False, "reason": reason}, status=503)
+
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        # In a thread: a thousand sessions have 100,000 series, and the event loop has events to move.
+        body, content_type = await asyncio.to_thread(self._metrics.render, request.headers.get("Accept", ""))
+        response = web.Response(
+            body=body, headers={"Content-Type": content_type}, zlib_executor_size=_COMPRESS_CHUNK_BYTES
+        )
+        response.enable_compression()
+        return response
+
+    async def _show_status(self, _: web.Request) -> web.Response:
+        return self._json(self._status.as_json())
+
+    async def _show_page(self, _: web.Request) -> web.Response:
+        now = time.time()
+        page = render_page(self._status, self._rates.at(time.monotonic(), self._status), now)
+        return web.Response(text=self._secrets.mask(page), content_type="text/html")
+
+    def _json(self, content: dict[str, Any], status: int = 200) -> web.Response:
+        text = self._secrets.mask(json.dumps(content, indent=2)) + "\n"
+        return web.Response(text=text, status=status, content_type="application/json")
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+    response.force_close()

@@ -1,0 +1,1 @@
+"""The process: which sessions it reads, and when. The only room that knows both ends, the source and the store."""

@@ -1,0 +1,147 @@
+"""The composition root: builds the worker from its settings and runs it. The only importer of both source and sink."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import structlog
+
+from bridge import __version__
+from bridge.delivery.numbers import Numbers
+from bridge.errors import BridgeError
+from bridge.masking import Secrets
+from bridge.model.keys import session_keys
+from bridge.model.labels import GapReason
+from bridge.model.outcomes import Unanswered
+from bridge.model.place import Lease, Session
+from bridge.session.context import SessionContext
+from bridge.session.pump import Pump
+from bridge.settings import Settings
+from bridge.settings.loading import secret_values
+from bridge.source.client import LensClient
+from bridge.store.commits import RedisSink
+from bridge.store.leases import Leases
+from bridge.store.link import RedisLink
+from bridge.store.registry import Registry
+from bridge.telemetry.admin import AdminServer
+from bridge.telemetry.status import WorkerStatus
+from bridge.worker.backlog import Backlog
+from bridge.worker.holder import SessionHolder
+from bridge.worker.limits import raise_descriptor_limit, tell_shortage_once
+from bridge.worker.signals import stop_on_signals
+from bridge.worker.supervisor import Supervisor
+
+__all__ = ["known_secrets", "serve"]
+
+log = structlog.get_logger()
+
+_OVER_POLL_SECONDS = 0.2
+
+
+def known_secrets(settings: Settings) -> Secrets:
+    """A register of what must not be shown, begun with what the settings hold."""
+    secrets = Secrets()
+    for value in secret_values(settings):
+        secrets.add(value)
+    return secrets
+
+
+async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = False) -> None:
+    """Run a worker until a signal stops it, or until all its sessions have ended.
+
+    Raises ConfigurationError for what only a person can mend. A fault that can pass never ends it. With
+    ``until_ended`` raises BridgeError where a session was never there: a batch job must not pass for a mistyped id.
+    """
+    status = WorkerStatus(worker_id=settings.worker.id, version=__version__)
+    stop = asyncio.Event()
+    raise_descriptor_limit(len(settings.sessions))
+    tell_shortage_once(asyncio.get_running_loop())
+    async with AsyncExitStack() as stack:
+        stack.enter_context(stop_on_signals(stop))
+        link = RedisLink(settings.redis, secrets, on_change=lambda error: _note_redis(status, error))
+        stack.push_async_callback(link.aclose)
+        source = await stack.enter_async_context(LensClient(settings.source, secrets, on_key_read=status.config_read))
+        leases = Leases(link, settings.worker.id, settings.lease.ttl_seconds)
+        holders = [
+            _holder(Session(name=one.name, session_id=one.session_id), settings, status, leases, link, source)
+            for one in settings.sessions
+        ]
+        await stack.enter_async_context(AdminServer(settings.admin, status, secrets))
+        await stack.enter_async_context(Backlog(link, status.sessions.values()))
+        supervisor = Supervisor(
+            holders=holders,
+            leases=leases,
+            registry=Registry(link, leases.owner, settings.lease.ttl_seconds),
+            settings=settings,
+            status=status,
+            probe=lambda: _answers(source, holders),
+        )
+        log.info("worker.started", worker=leases.owner, version=__version__, sessions=len(holders))
+        if until_ended:
+            watcher = asyncio.create_task(_stop_when_over(holders, stop), name="until ended")
+            stack.callback(watcher.cancel)
+        await supervisor.run(stop)
+    log.info("worker.stopped", worker=leases.owner)
+    if until_ended and (unread := [holder for holder in holders if holder.never_seen]):
+        names = ", ".join(f"{one.session.name} ({one.session.session_id})" for one in unread)
+        raise BridgeError(f"nothing was read of {names}: the API does not know such a session - check sessions")
+
+
+def _holder(
+    session: Session,
+    settings: Settings,
+    status: WorkerStatus,
+    leases: Leases,
+    link: RedisLink,
+    source: LensClient,
+) -> SessionHolder:
+    keys = session_keys(settings.stream.key, session)
+    figures = status.session(session, keys.events)
+    figures.stream_max_length = settings.stream.max_length or 0
+    sink = RedisSink(link, keys, session.session_id, settings.stream)
+
+    numbers = Numbers()
+
+    def make_pump(lease: Lease, gap: GapReason | None) -> Pump:
+        return Pump(
+            SessionContext(
+                session=session,
+                lease=lease,
+                source=source,
+                sink=sink,
+                figures=figures,
+                settings=settings,
+                numbers=numbers,
+                sent_keys=source.sent_keys,
+                gap=gap,
+            )
+        )
+
+    return SessionHolder(
+        session=session,
+        keys=keys,
+        leases=leases,
+        figures=figures,
+        make_pump=make_pump,
+        settings=settings,
+    )
+
+
+async def _answers(source: LensClient, holders: Sequence[SessionHolder]) -> bool:
+    """Whether the API says anything of one of the sessions."""
+    return not isinstance(await source.lookup(random.choice(holders).session.session_id), Unanswered)
+
+
+def _note_redis(status: WorkerStatus, error: str | None) -> None:
+    status.redis_reachable = error is None
+    status.redis_error = error
+
+
+async def _stop_when_over(holders: Sequence[SessionHolder], stop: asyncio.Event) -> None:
+    while not (holders and all(holder.done for holder in holders)):  # noqa: ASYNC110  a state that many places set
+        await asyncio.sleep(_OVER_POLL_SECONDS)
+    log.info("worker.stopping", reason="all sessions have ended")
+    stop.set()

@@ -1,0 +1,210 @@
+"""Who reads what: registers this worker, keeps its leases, takes its fair share and gives the rest away."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+
+from bridge.errors import SinkFault
+from bridge.model.wishes import NO_WISHES, Wishes
+from bridge.settings import OnLost, Settings
+from bridge.store.leases import Leases
+from bridge.store.registry import Peer, Register, Registry
+from bridge.telemetry.status import WorkerStatus
+from bridge.worker.clocks import ClockCheck
+from bridge.worker.holder import SessionHolder
+from bridge.worker.leaving import leave
+from bridge.worker.reach import SourceReach
+from bridge.worker.share import Rivals, fair_share
+
+__all__ = ["Supervisor"]
+
+log = structlog.get_logger()
+
+
+class Supervisor:
+    """Runs until stopped. Redis being away changes nothing but `/readyz`: what is held goes on waiting for it.
+
+    ``probe`` asks whether the source answers this worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        holders: Sequence[SessionHolder],
+        leases: Leases,
+        registry: Registry,
+        settings: Settings,
+        status: WorkerStatus,
+        probe: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._holders = holders
+        self._leases = leases
+        self._registry = registry
+        self._settings = settings
+        self._status = status
+        self._reach = SourceReach(probe)
+        self._clock = ClockCheck(status)
+        self._rivals = Rivals(Wishes.of(holder.fingerprint for holder in holders))
+        self._peers: tuple[Peer, ...] = ()
+        self._changed_at = -math.inf  # monotonic seconds: when the others, or what they want or gave back, changed last
+        self._twins_told: set[str] = set()
+        self._taking: asyncio.Task[None] | None = None
+        self._renew_now = asyncio.Event()
+        self._registered = False
+        self._begin_after = 0.0  # monotonic seconds
+        self._fault_kind: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Supervise until ``stop`` is set; then hand everything over and sign off, within the grace period."""
+        stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="wait for the stop")
+        rounds = asyncio.create_task(self._supervise(stop), name="supervise")
+        # On its own, since leases must not run out while a round waits for Redis.
+        renewal = asyncio.create_task(self._keep_renewing(), name="renew")
+        try:
+            await asyncio.wait({stopped, rounds}, return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                rounds.result()  # a fault of ours is raised
+            self._status.stopping = True
+            grace_seconds = self._settings.worker.grace_period_seconds
+            await leave(self._holders, self._leases, self._registry, lambda: self._settled(rounds), grace_seconds)
+        finally:
+            tasks = [stopped, rounds, renewal, *([self._taking] if self._taking else [])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._reach.aclose()
+
+    async def _settled(self, rounds: asyncio.Task[None]) -> None:
+        await asyncio.wait({rounds})
+        if self._taking:
+            await asyncio.wait({self._taking})
+
+    async def _supervise(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._round(stop)
+                self._note(None)
+            except SinkFault as fault:
+                # Leases that cannot be renewed now are settled by the token at the next commit.
+                self._note(fault)
+            try:
+                async with asyncio.timeout(self._settings.lease.poll_seconds * random.uniform(0.8, 1.2)):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def _keep_renewing(self) -> None:
+        # Three tries within a lease's life, so that one lost reply costs nothing.
+        interval_seconds = self._settings.lease.ttl_seconds / 3
+        while True:
+            try:
+                async with asyncio.timeout(interval_seconds):
+                    await self._renew_now.wait()
+            except TimeoutError:
+                pass
+            self._renew_now.clear()
+            await asyncio.gather(*(holder.renew() for holder in self._holders))
+
+    def _note(self, fault: SinkFault | None) -> None:
+        kind = fault.kind if fault else None
+        if kind != self._fault_kind:
+            if fault:
+                log.error("redis.unavailable", kind=kind, error=fault.detail)
+            elif self._fault_kind is not None:
+                log.info("redis.available")
+        self._fault_kind = kind
+        self._status.taking_part = fault is None
+        self._status.redis_error = fault.detail if fault else None
+
+    async def _round(self, stop: asyncio.Event) -> None:
+        if self._taking and self._taking.done():
+            taking, self._taking = self._taking, None
+            taking.result()  # a fault of ours is raised
+        wishes = NO_WISHES
+        if not self._reach.aside:
+            wishes = Wishes.of(holder.fingerprint for holder in self._holders if not holder.over)
+        register = await self._registry.register(wishes, self._leases.releases)
+        if stop.is_set():
+            return
+        self._hear(register)
+        shared = [one for one in self._holders if self._rivals.of(one.fingerprint) and not one.over]
+        attempts = [tried for holder in self._holders if (tried := holder.unreachable_attempts) is not None]
+        self._reach.judge(attempts, wanted_by_others=any(holder.held for holder in shared))
+        limit: float = fair_share(self._rivals.of(holder.fingerprint) for holder in shared)
+        if self._reach.aside:
+            limit = 0
+        elif not self._rivals.all_want(wishes) and self._unchanged_for_long():
+            limit = math.inf  # rounding may leave a session to nobody: what nobody took by now is anybody's
+        held = [holder for holder in shared if holder.held]
+        if len(held) > limit:
+            self._hand_over(held, len(held) - int(limit))
+        if self._taking is None:
+            # On its own, since looking for a lost place may take long, and others must hear from this worker meanwhile.
+            alone = [one for one in self._holders if one.wanted and (one.over or not self._rivals.of(one.fingerprint))]
+            self._taking = asyncio.create_task(self._take(alone, shared, limit, stop), name="take")
+            await asyncio.wait({self._taking}, timeout=self._settings.lease.poll_seconds)
+
+    def _hear(self, register: Register) -> None:
+        """What the register says of this worker and the others."""
+        now = time.monotonic()
+        self._status.workers_live = len(register.peers) + 1
+        self._clock.note(register.clock_ahead_seconds)
+        self._tell_twins(register.peers)
+        if register.forgotten and self._registered:
+            # Redis was emptied, or we were away for long. Whoever knows a session's place must come before those who do
+            # not: to them an emptied Redis looks like a new one.
+            self._renew_now.set()
+            patient = self._settings.redis.on_lost is not OnLost.STOP
+            self._begin_after = now + (self._settings.lease.ttl_seconds if patient else math.inf)
+        self._registered = True
+        if register.away:
+            for holder in self._holders:
+                holder.watch_anew()
+        if register.peers != self._peers:
+            self._peers, self._changed_at = register.peers, now
+            self._rivals.update([peer.wishes for peer in register.peers])
+            for holder in self._holders:
+                holder.look_again()
+
+    def _tell_twins(self, peers: Sequence[Peer]) -> None:
+        name, _, _ = self._leases.owner.rpartition("/")
+        for peer in peers:
+            if peer.heard_again and peer.owner.rpartition("/")[0] == name and peer.owner not in self._twins_told:
+                self._twins_told.add(peer.owner)
+                log.warning("worker.id_used_twice", worker=peer.owner, hint="give each worker its own worker.id")
+
+    def _unchanged_for_long(self) -> bool:
+        return time.monotonic() - self._changed_at > self._settings.lease.ttl_seconds
+
+    async def _take(
+        self, alone: Sequence[SessionHolder], shared: Sequence[SessionHolder], limit: float, stop: asyncio.Event
+    ) -> None:
+        """All of ``alone``, and of those that others want too as many as make ``limit``."""
+        begin = time.monotonic() >= self._begin_after
+        is_gone = self._registry.is_gone
+        await asyncio.gather(*(holder.take(is_gone, begin=begin) for holder in alone))
+        wanted = [holder for holder in shared if holder.wanted]
+        random.shuffle(wanted)  # workers that start together should not all ask for the same ones first
+        while wanted and not stop.is_set():
+            # As many at once as there is room for: more would be taken than the share allows.
+            room = limit - sum(holder.held and not holder.over for holder in shared)
+            if room <= 0:
+                break
+            batch = wanted[: int(min(room, len(wanted)))]
+            del wanted[: len(batch)]
+            await asyncio.gather(*(holder.take(is_gone, begin=begin) for holder in batch))
+
+    def _hand_over(self, held: list[SessionHolder], extra: int) -> None:
+        staying = [holder for holder in held if not holder.leaving]
+        extra -= len(held) - len(staying)
+        for holder in random.sample(staying, max(0, extra)):
+            why = "this worker does not reach the source" if self._reach.aside else "another worker has fewer sessions"
+            log.info("lease.handed_over", session=holder.session.name, reason=why)
+            holder.hand_over()

@@ -1,0 +1,146 @@
+{{/* Refuses what no worker could run with: a line for each problem, which names the value and says what to do. Every
+template begins with it, since Helm promises no order and what is refused here would break any of them. */}}
+{{- define "lens-bridge.checked" -}}
+{{- $found := dict "problems" list -}}
+{{- include "lens-bridge.misplaced" (list . $found) -}}
+{{- if not $found.problems -}}{{/* Only where the shapes are right can the rest look into them. */}}
+{{- include "lens-bridge.checkImage" (list . $found) -}}
+{{- include "lens-bridge.checkSecrets" (list . $found) -}}
+{{- include "lens-bridge.checkPod" (list . $found) -}}
+{{- include "lens-bridge.checkAddresses" (list . $found) -}}
+{{- include "lens-bridge.checkPairs" (list . $found) -}}
+{{- include "lens-bridge.checkSessions" (list . $found) -}}
+{{- end -}}
+{{- with $found.problems -}}
+{{- fail (uniq . | join "\n") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Values that are called otherwise, and texts in the place of mappings: refused-values.yaml; and the worker's settings
+outside of `config`. */}}
+{{- define "lens-bridge.misplaced" -}}
+{{- $values := (index . 0).Values -}}
+{{- $found := index . 1 -}}
+{{- $refused := (index . 0).Files.Get "refused-values.yaml" | fromYaml -}}
+{{- range $path, $advice := $refused.mappings -}}
+{{- $place := include "lens-bridge.at" (list $values $path) | fromJson -}}
+{{- if and $place.parent (not (kindIs "map" $place.value)) -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "%s: %s" $path $advice)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $path, $advice := $refused.never -}}
+{{- $place := include "lens-bridge.at" (list $values $path) | fromJson -}}
+{{- if $place.set -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "%s: %s" $path $advice)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $section, $settings := include "lens-bridge.defaults" (index . 0) | fromYaml -}}
+{{- if not (has $section (list "source" "redis")) -}}
+{{- if hasKey $values $section -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "%s: set config.%s instead" $section $section)) -}}
+{{- end -}}
+{{- else if kindIs "map" (get $values $section) -}}
+{{- range $name, $_ := $settings -}}
+{{- $own := has (printf "%s.%s" $section $name) (list "redis.url" "redis.username" "redis.password") -}}
+{{- $place := include "lens-bridge.at" (list $values (printf "%s.%s" $section $name)) | fromJson -}}
+{{- if and $place.set (not $own) -}}
+{{- $advice := eq $name "api_key" | ternary "no value holds a key; put it into a Secret and set apiKey.existingSecret to its name" (printf "set config.%s.%s instead" $section $name) -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "%s.%s: %s" $section $name $advice)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* (list VALUES "a.b.c"): whether something is there, what it is, and whether what is above it is a mapping. */}}
+{{- define "lens-bridge.at" -}}
+{{- $place := index . 0 -}}
+{{- $parent := true -}}
+{{- range $name := splitList "." (index . 1) -}}
+{{- $parent = kindIs "map" $place -}}
+{{- if and $parent (hasKey $place $name) -}}
+{{- $place = index $place $name -}}
+{{- else -}}
+{{- $place = index dict "nothing" -}}
+{{- end -}}
+{{- end -}}
+{{- dict "parent" $parent "set" (not (kindIs "invalid" $place)) "value" $place | toJson -}}
+{{- end -}}
+
+{{- define "lens-bridge.checkImage" -}}
+{{- $image := (index . 0).Values.image -}}
+{{- $found := index . 1 -}}
+{{- if not $image.repository -}}
+{{- $_ := set $found "problems" (append $found.problems "set image.repository to where you pushed the image that the Dockerfile builds, with the registry") -}}
+{{- else if regexMatch "[:@][^/]*$" $image.repository -}}
+{{- $_ := set $found "problems" (append $found.problems "image.repository: must hold no tag and no digest; set image.tag or image.digest") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* One source for each secret, as the worker wants it; none of them as plain text in a variable. What `envFrom` brings
+can't be seen, so with it nothing is missed. */}}
+{{- define "lens-bridge.checkSecrets" -}}
+{{- $values := (index . 0).Values -}}
+{{- $found := index . 1 -}}
+{{- $variables := list -}}
+{{- range $values.extraEnv -}}
+{{- $variables = append $variables .name -}}
+{{- if regexMatch "^(BRIDGE_|ATAI_API_KEY$)" .name -}}
+{{- if not (has .name (list "ATAI_API_KEY" "BRIDGE_SOURCE__API_KEY" "BRIDGE_REDIS__PASSWORD" "BRIDGE_SOURCE__PROXY")) -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "extraEnv: %s is a setting or unknown; settings belong below config" .name)) -}}
+{{- else if not .valueFrom -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "extraEnv: %s must not stand here as plain text; give it valueFrom with a secretKeyRef" .name)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $source := default dict $values.config.source -}}
+{{- $redis := default dict $values.config.redis -}}
+{{- $trial := $values.redis.trial.enabled -}}
+{{- $keys := compact (list
+  (ternary "apiKey.existingSecret" "" (not (empty $values.apiKey.existingSecret)))
+  (ternary "config.source.api_key_file" "" (not (empty $source.api_key_file)))
+  (ternary "extraEnv with ATAI_API_KEY" "" (has "ATAI_API_KEY" $variables))
+  (ternary "extraEnv with BRIDGE_SOURCE__API_KEY" "" (has "BRIDGE_SOURCE__API_KEY" $variables))) -}}
+{{- $passwords := compact (list
+  (ternary "redis.password.existingSecret" "" (not (empty $values.redis.password.existingSecret)))
+  (ternary "config.redis.password_file" "" (not (empty $redis.password_file)))
+  (ternary "extraEnv with BRIDGE_REDIS__PASSWORD" "" (has "BRIDGE_REDIS__PASSWORD" $variables))) -}}
+{{- if not (or $keys $values.envFrom) -}}
+{{- $_ := set $found "problems" (append $found.problems "set apiKey.existingSecret to the name of a Secret that holds your API key under `api-key`, or config.source.api_key_file to a file that extraVolumes brings") -}}
+{{- end -}}
+{{- if and $values.redis.username (ne $values.redis.username "default") (not (or $passwords $trial $values.envFrom)) -}}
+{{- $_ := set $found "problems" (append $found.problems "redis.username: needs redis.password.existingSecret or config.redis.password_file; a user without a password would connect as `default`") -}}
+{{- end -}}
+{{- range list $keys $passwords
+  (compact (list (ternary "source.ca.existingSecret" "" (not (empty $values.source.ca.existingSecret))) (ternary "config.source.ca_file" "" (not (empty $source.ca_file)))))
+  (compact (list (ternary "redis.ca.existingSecret" "" (not (empty $values.redis.ca.existingSecret))) (ternary "config.redis.ca_file" "" (not (empty $redis.ca_file))))) -}}
+{{- if gt (len .) 1 -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "%s: set only one" (join " and " .))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Names that the pod has already. Kubernetes would say so only when the objects are made. */}}
+{{- define "lens-bridge.checkPod" -}}
+{{- $values := (index . 0).Values -}}
+{{- $found := index . 1 -}}
+{{- range $values.extraVolumes -}}
+{{- if has .name (list "config" "secrets") -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "extraVolumes: %s is a volume of the chart's own; use another name" .name)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $values.extraVolumeMounts -}}
+{{- if regexMatch "^/etc/lens-bridge(/(config|secrets)(/.*)?)?/?$" .mountPath -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "extraVolumeMounts: %s is where the chart's own files are; use another mountPath" .mountPath)) -}}
+{{- end -}}
+{{- end -}}
+{{- range concat (default list $values.initContainers) (default list $values.extraContainers) -}}
+{{- if eq .name "worker" -}}
+{{- $_ := set $found "problems" (append $found.problems "initContainers and extraContainers: worker is the chart's own container; use another name") -}}
+{{- end -}}
+{{- end -}}
+{{- $prefix := $values.metrics.prometheusRule.runbookPrefix -}}
+{{- if and $prefix (not (regexMatch "^https?://[^/\\s]" $prefix)) -}}
+{{- $_ := set $found "problems" (append $found.problems "metrics.prometheusRule.runbookPrefix: must begin with https:// or http://; a link to anything else is dead") -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,250 @@
+"""The commit script against a model: whoever sends what and when, the stream stays one run without hole or repeat."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import redis as sync_redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from bridge.delivery.numbers import Numbers
+from bridge.delivery.window import Seal, Window, digest_of
+from bridge.lab.redis_server import RedisServer
+from bridge.masking import Secrets
+from bridge.model.keys import session_keys
+from bridge.model.labels import Phase
+from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, HeldBy
+from bridge.model.place import START, Lease, Place, Session
+from bridge.model.records import Record
+from bridge.settings import RedisSettings, StreamSettings
+from bridge.store.commits import RedisSink
+from bridge.store.leases import Leases
+from bridge.store.link import RedisLink
+
+_runs = count()
+
+
+@dataclass
+class Worker:
+    """What one worker believes, and what Redis has acknowledged to it."""
+
+    leases: Leases
+    lease: Lease | None = None
+    place: Place = START
+    window: Window = field(default_factory=lambda: Window(5))
+    numbers: Numbers = field(default_factory=Numbers)
+    acknowledged: dict[int, str] = field(default_factory=dict)
+
+
+def events_from(first: int, number: int) -> list[Record]:
+    """What the source serves: the ids 1, 2, 3, … for ever."""
+    return [
+        Record(str(n), "t", b'{"type":"t"}', 1.0, "message", digest_of(b"%d" % n), str(n), 0)
+        for n in range(first, first + number)
+    ]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One commit as bytes, and what it is to come to."""
+
+    data: bytes
+    batch: list[Record]
+    seal: Seal
+    after: Place
+
+
+class CommitMachine(RuleBasedStateMachine):
+    """Three workers on one session, with takeovers, lost replies, late packets, refusals, a source that forgets, and
+    rollbacks of Redis."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.client: Any = sync_redis.Redis.from_url(self.url)  # redis-py's types know every reply that could be
+        self.link = self.loop.run(self._link())
+        self.keys = session_keys("lens:{<name>}:events", Session(name=f"model-{next(_runs)}", session_id="lsn-1"))
+        self.sink = RedisSink(self.link, self.keys, "lsn-1", StreamSettings())
+        self.workers = [Worker(Leases(self.link, f"w{n}", 30)) for n in range(3)]
+        self.late: list[bytes] = []
+        self.snapshots: list[dict[str, bytes]] = []  # before each commit
+        self.oldest = 1  # the first event that the source still serves
+
+    async def _link(self) -> RedisLink:
+        return RedisLink(RedisSettings(url=self.url), Secrets())  # type: ignore[arg-type]
+
+    def teardown(self) -> None:
+        self.loop.run(self.link.aclose())
+        self.loop.close()
+        self.client.delete(*self._names())
+        self.client.close()
+
+    def _names(self) -> list[str]:
+        return [self.keys.events, self.keys.state, self.keys.seen, self.keys.dead_letter, self.keys.lease]
+
+    @rule(index=st.integers(0, 2))
+    def take_over(self, index: int) -> None:
+        """The holder has not been heard for too long, and this worker is the first to notice."""
+        self.client.delete(self.keys.lease)
+        worker = self.workers[index]
+        lease = self.loop.run(worker.leases.acquire(self.keys))
+        if isinstance(lease, HeldBy):
+            lease = self.loop.run(worker.leases.acquire(self.keys, overdue=lease.beat))
+        assert isinstance(lease, Lease)
+        worker.lease, worker.place, worker.window = lease, lease.place, Window(5, lease.window)
+
+    @rule(index=st.integers(0, 2))
+    def ask_for_a_lease_that_is_held(self, index: int) -> None:
+        """It is refused, and the holder keeps its token."""
+        holder = self.client.get(self.keys.lease)
+        worker = self.workers[index]
+        if holder and holder.decode() != worker.leases.owner:
+            assert isinstance(self.loop.run(worker.leases.acquire(self.keys)), HeldBy)
+
+    def _pack(self, worker: Worker, number: int) -> Packed:
+        assert worker.lease
+        batch = events_from(max(self.oldest, int(worker.place.cursor or 0) + 1), number)
+        if reissue := worker.numbers.reissue(worker.place.seq):
+            batch = reissue.declared(batch, worker.place, at=1.0, markers=True)
+        self._save()
+        seal = worker.window.seal(batch)
+        after = replace(worker.place, commits=worker.place.commits + 1, mark=uuid.uuid4().hex)
+        if batch:
+            after = replace(after, cursor=batch[-1].cursor)
+        data = self.sink.pack(worker.lease.token, worker.place, after, batch, seal, Phase.ACTIVE)
+        self.late.append(data)
+        return Packed(data, batch, seal, after)
+
+    def _landed(self, worker: Worker, packed: Packed, seq: int) -> None:
+        """Redis has acknowledged it: each event its number, and none has had another event at this worker before."""
+        number = worker.place.seq
+        for record in packed.batch:
+            number += record.skip or 0
+            if record.numbered:
+                number += 1
+                assert worker.acknowledged.setdefault(number, record.key) == record.key, "a number has two events"
+        assert len(set(worker.acknowledged.values())) == len(worker.acknowledged), "an event has two numbers"
+        assert seq == number, "told that its batch landed, but it was another one"
+        worker.numbers.landed(packed.batch, worker.place.seq)
+        worker.place = replace(packed.after, seq=seq)
+        worker.window.committed(packed.batch, packed.seal)
+
+    @rule(index=st.integers(0, 2), number=st.integers(1, 4), lost_replies=st.integers(0, 2))
+    def commit(self, index: int, number: int, lost_replies: int) -> None:
+        """Send until a reply comes; each reply but the last is lost on the way."""
+        worker = self.workers[index]
+        if worker.lease is None:
+            return
+        packed = self._pack(worker, number)
+        results: list[CommitResult] = [self.loop.run(self.sink.commit(packed.data)) for _ in range(lost_replies + 1)]
+        for again in results[1:] if isinstance(results[0], Committed) else ():
+            assert isinstance(again, AlreadyCommitted)
+            assert again.mark == packed.after.mark
+        self._conclude(worker, packed, results[-1])
+
+    def _conclude(self, worker: Worker, packed: Packed, result: CommitResult) -> None:
+        match result:
+            case Committed(seq=seq):
+                self._landed(worker, packed, seq)
+            case AlreadyCommitted(seq=seq, mark=mark) if mark == packed.after.mark:
+                self._landed(worker, packed, seq)
+            case _:
+                worker.lease = None
+
+    @rule(index=st.integers(0, 2), number=st.integers(1, 4), arrived=st.booleans(), lost_replies=st.integers(0, 1))
+    def commit_that_is_refused_after_its_reply_was_lost(
+        self, index: int, number: int, arrived: bool, lost_replies: int
+    ) -> None:
+        """Whether it had landed is learned from a commit that carries nothing."""
+        worker = self.workers[index]
+        if worker.lease is None:
+            return
+        packed = self._pack(worker, number)
+        first = self.loop.run(self.sink.commit(packed.data)) if arrived else None
+        probe = self._pack(worker, 0)
+        for _ in range(lost_replies):
+            self.loop.run(self.sink.commit(probe.data))
+        result = self.loop.run(self.sink.commit(probe.data))
+        if isinstance(result, AlreadyCommitted) and result.mark == packed.after.mark:
+            assert isinstance(first, Committed)
+            self._landed(worker, packed, result.seq)
+        else:
+            assert not isinstance(first, Committed)
+            self._conclude(worker, probe, result)
+
+    @precondition(lambda self: self.late)
+    @rule(data=st.data())
+    def a_late_packet_arrives(self, data: st.DataObject) -> None:
+        """Bytes of a connection that was given up long ago are carried out now."""
+        packed = data.draw(st.sampled_from(self.late))
+        self.loop.run(self.sink.commit(packed))
+
+    @rule(events=st.integers(1, 3))
+    def the_source_forgets(self, events: int) -> None:
+        """It serves no longer what it once did."""
+        self.oldest += events
+
+    def _save(self) -> None:
+        found = {name: self.client.dump(name) for name in self._names()}
+        self.snapshots.append({name: value for name, value in found.items() if value is not None})
+
+    @precondition(lambda self: self.snapshots)
+    @rule(back=st.integers(1, 3), forgotten=st.integers(0, 3), taken_by=st.integers(0, 3))
+    def roll_back(self, back: int, forgotten: int, taken_by: int) -> None:
+        """A failover to a replica, or to a dump, that lags behind: acknowledged writes are gone, and perhaps served no
+        more. One of the workers may be quick to take the session."""
+        self.client.delete(*self._names())
+        for name, value in self.snapshots[-back:][0].items():
+            self.client.restore(name, 30_000 if name == self.keys.lease else 0, value)
+        self.oldest += forgotten
+        if taken_by < 3:
+            self.take_over(index=taken_by)
+
+    @invariant()
+    def the_stream_is_one_run(self) -> None:
+        """Each id once, in order; numbered without a hole that no marker declares; and the state says the same."""
+        seq, cursor = 0, 0
+        seen = 0
+        for _, fields in self.client.xrange(self.keys.events):
+            if fields[b"type"] == b"bridge.gap":
+                declared = json.loads(fields[b"data"])
+                assert (int(fields[b"seq"]), declared["from_seq"]) == (seq, seq + 1)
+                seq = declared["to_seq"]
+                continue
+            seq, seen = seq + 1, seen + 1
+            assert int(fields[b"seq"]) == seq
+            assert int(fields[b"id"]) > cursor
+            cursor = int(fields[b"id"])
+        state = self.client.hgetall(self.keys.state)
+        assert int(state.get(b"seq", 0)) == seq
+        assert (state.get(b"cursor") or b"0") == b"%d" % cursor
+        known = Window(5, self.client.lrange(self.keys.seen, 0, -1))
+        assert len(known) >= min(5, seen)
+        assert not cursor or known.get(str(cursor))
+
+
+def run_machine(url: str) -> None:
+    """Hypothesis looks for an order of events that breaks it."""
+    CommitMachine.url = url
+    run_state_machine_as_test(
+        CommitMachine,
+        settings=settings(
+            max_examples=120, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+def test_no_order_of_takeovers_lost_replies_late_packets_refusals_and_rollbacks_breaks_the_stream(
+    shared_redis_server: RedisServer,
+) -> None:
+    """Hypothesis looks for one that does."""
+    run_machine(shared_redis_server.url)

@@ -1,0 +1,68 @@
+"""Lag and pending of consumer groups, as a real Redis tells them."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from bridge.lab.redis_server import RedisServer
+from bridge.masking import Secrets
+from bridge.model.place import Session
+from bridge.settings import RedisSettings
+from bridge.store.link import RedisLink
+from bridge.telemetry.figures import SessionFigures
+from bridge.worker.backlog import MAX_GROUPS, Backlog, groups_of
+from tests.support.worker import until
+
+KEY = "lens:{camera-1}:events"
+
+
+def _figures() -> SessionFigures:
+    return SessionFigures(Session(name="camera-1", session_id="lsn-1"), KEY)
+
+
+def _link(server: RedisServer) -> RedisLink:
+    return RedisLink(RedisSettings(url=SecretStr(server.url)), Secrets())
+
+
+async def _lag(redis: Redis, lag: int) -> int | None:
+    """What is to be seen of a lag: Redis before 7.0 tells none."""
+    return lag if "lag" in (await redis.xinfo_groups(KEY))[0] else None
+
+
+async def test_length_lag_and_pending_of_a_group_are_sampled(redis_server: RedisServer, redis: Redis) -> None:
+    """Five entries, two read, one acknowledged: the lag is three and one is pending."""
+    ids = [await redis.xadd(KEY, {"id": str(n)}) for n in range(5)]
+    await redis.xgroup_create(KEY, "detector", id="0")
+    await redis.xreadgroup("detector", "one", {KEY: ">"}, count=2)
+    await redis.xack(KEY, "detector", ids[0])
+    figures, link, lag = _figures(), _link(redis_server), await _lag(redis, 3)
+    async with Backlog(link, [figures], interval_seconds=0.02):
+        await until(lambda: figures.stream_length == 5, "the length is seen")
+        await until(lambda: figures.groups == {"detector": (lag, 1)}, "the group is seen")
+        await redis.flushall()
+        await until(lambda: figures.groups == {} and figures.stream_length == 0, "nothing is left")
+    await link.aclose()
+
+
+async def test_a_redis_that_is_away_leaves_a_hole_and_not_an_old_number(private_redis: RedisServer) -> None:
+    """Groups vanish while Redis is away and come back with it."""
+    async with Redis.from_url(private_redis.url) as redis:
+        await redis.xgroup_create(KEY, "detector", mkstream=True)
+        await redis.xadd(KEY, {"id": "1"})
+        figures, link, lag = _figures(), _link(private_redis), await _lag(redis, 1)
+        async with Backlog(link, [figures], interval_seconds=0.02):
+            await until(lambda: bool(figures.groups), "the group is seen")
+            await private_redis.kill()
+            await until(lambda: figures.groups == {}, "a hole")
+            await private_redis.start()
+            await until(lambda: figures.groups == {"detector": (lag, 0)}, "the group is seen again")
+        await link.aclose()
+
+
+def test_a_lag_that_redis_cannot_tell_is_none_and_only_the_furthest_behind_are_kept() -> None:
+    """A program that makes a group for each of its runs does not make a label without bound."""
+    groups = [[b"name", f"g{n}".encode(), b"pending", n, b"lag", None] for n in range(MAX_GROUPS + 5)]
+    found = groups_of(groups)
+    assert len(found) == MAX_GROUPS
+    assert next(iter(found.items())) == (f"g{MAX_GROUPS + 4}", (None, MAX_GROUPS + 4))

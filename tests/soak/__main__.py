@@ -1,0 +1,135 @@
+"""The command line of the soak: faults for so many minutes, then the verdict."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from bridge.verify.report import render_text
+from tests.soak.faults import FAULTS
+from tests.soak.follower import Follower, Seen
+from tests.soak.night import WITHOUT_IDS, Night, opened
+from tests.support.worker import until
+from tests.support.worker_rig import keys_of
+
+SETTLE_SECONDS = 120
+TELL_SECONDS = 10.0
+
+
+async def soak(seconds: float, seed: int, directory: Path) -> bool:
+    """Whether every stream was kept and every session flows."""
+    counts: Counter[str] = Counter()
+    async with opened(directory, seed) as night:
+        streams = {name: keys_of(session).events for name, session in night.sessions.items()}
+        follower = Follower(night.rig.client, streams)
+        following = asyncio.create_task(follower.run())
+        await _trouble(night, follower, seconds, counts)
+        kept = await _judge(night)
+        await asyncio.sleep(1)
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        _tell(night, follower, counts)
+        return kept and not any(seen.violations for seen in follower.seen.values())
+
+
+async def _trouble(night: Night, follower: Follower, seconds: float, counts: Counter[str]) -> None:
+    end, tell = time.monotonic() + seconds, time.monotonic()
+    begun = time.monotonic()
+    while (now := time.monotonic()) < end:
+        if now >= tell:
+            events = sum(len(session.record) for session in night.sessions.values())
+            read = sum(len(seen.number_of) for seen in follower.seen.values())
+            print(f"{now - begun:5.0f} s  {events} sent, {read} read, {counts.total()} faults", flush=True)
+            tell = now + TELL_SECONDS
+        fault = night.random.choice(FAULTS)
+        print(f"{now - begun:8.2f}  {fault.__name__}", file=sys.stderr, flush=True)
+        with suppress(RedisError, OSError):
+            await fault(night)
+            counts[fault.__name__] += 1
+        await asyncio.sleep(night.random.uniform(0.2, 3))
+
+
+async def _judge(night: Night) -> bool:
+    """Stop the faults, see every session flow, and ask verify."""
+    night.rig.server.resume()
+    for session in night.sessions.values():
+        session.pause()
+        session.clear_faults()
+        session.refusals.clear()
+    await night.rig.client.config_set("maxmemory", 0)
+    await night.rig.client.config_set("min-replicas-to-write", 0)
+    flowing = all([await _flows(night, name) for name in night.sessions])
+    report = await night.rig.verify(*night.with_ids, settle=SETTLE_SECONDS)
+    print(render_text(report))
+    lenient = await _nothing_lost(night)
+    return flowing and lenient and report.ok and not report.pending
+
+
+async def _flows(night: Night, name: str) -> bool:
+    session = night.sessions[name]
+    before = await night.rig.seq(session)
+    session.generate(1)
+
+    async def beyond() -> bool:
+        return await night.rig.seq(session) > before
+
+    try:
+        await until(beyond, f"{name} flows", timeout=SETTLE_SECONDS)
+    except AssertionError as error:
+        print(error)
+        return False
+    return True
+
+
+async def _nothing_lost(night: Night) -> bool:
+    """The session without ids: at least once."""
+    session = night.sessions[WITHOUT_IDS]
+    entries = await night.rig.raw_entries(keys_of(session).events)
+    stands = Counter(hashlib.sha256(fields[b"data"]).digest() for _, fields in entries)
+    sent = [entry.sha256 for entry in session.record]
+    lost = [data for data in sent if not stands[data]]
+    twice = sum(stands[data] - 1 for data in set(sent) if stands[data] > 1)
+    print(f"{WITHOUT_IDS}, without ids: {len(sent)} sent, {len(lost)} lost, {twice} published again")
+    return not lost
+
+
+def _tell(night: Night, follower: Follower, counts: Counter[str]) -> None:
+    print("faults:", ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
+    print("session  sent  read again  markers  longest silence  numbering")
+    for name, seen in follower.seen.items():
+        print(f"{name:7}  {len(night.sessions[name].record):5}  {seen.again:5}  {_line(seen)}")
+        for violation in seen.violations[:5]:
+            print(f"         {violation}")
+
+
+def _line(seen: Seen) -> str:
+    markers = ", ".join(f"{kind} {count}" for kind, count in seen.markers.items()) or "-"
+    return f"{markers}  {seen.longest_silence_seconds:.1f} s  {len(seen.violations)} violations"
+
+
+def main() -> int:
+    """Exit code 3 where the guarantee did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
+    options = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="lens-bridge-soak-"))
+    print(f"seed {options.seed}, logs in {directory}", flush=True)
+    kept = asyncio.run(soak(options.minutes * 60, options.seed, directory))
+    print("kept" if kept else "NOT KEPT")
+    return 0 if kept else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""What stands on the stage: one Redis, one lens API, a proxy between it and the workers, and two deployments."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bridge.lab.redis_server import RedisServer
+from bridge.lab.simulator import FreshRule, Profile, SimulatedSession, Simulator
+from tests.support.proxy import Proxy
+from tests.support.worker import Worker
+from tests.support.worker_rig import Rig
+
+__all__ = ["Night", "opened"]
+
+ONLY_A, BOTH, ONLY_B = ("a1", "a2", "a3", "a4"), ("both1", "both2"), ("b1", "b2", "b3")
+WITHOUT_IDS = "a4"
+LEASE_SECONDS = 3
+
+
+@dataclass
+class Night:
+    """All parts, started."""
+
+    rig: Rig
+    proxy: Proxy
+    sessions: dict[str, SimulatedSession]
+    workers: list[Worker]
+    random: random.Random
+
+    @property
+    def with_ids(self) -> list[SimulatedSession]:
+        """Those that are judged by the server's record."""
+        return [session for name, session in self.sessions.items() if name != WITHOUT_IDS]
+
+
+@asynccontextmanager
+async def opened(directory: Path, seed: int) -> AsyncIterator[Night]:
+    """Two workers read a1 to a4 and what both want, one reads b1 to b3 and what both want."""
+    chance = random.Random(seed)
+    async with (
+        Simulator(control_port=0, seed=seed) as simulator,
+        RedisServer() as server,
+        Redis.from_url(server.url) as client,
+        Proxy(server.port) as proxy,
+    ):
+        rig = Rig(server, client, simulator, directory)
+        sessions = {name: simulator.create_session(name) for name in (*ONLY_A, *BOTH, *ONLY_B)}
+        sessions[WITHOUT_IDS].change(ids=False, fresh=FreshRule.REPLAY, history_events=1500)
+        settings: dict[str, Any] = {
+            "redis__url": f"redis://127.0.0.1:{proxy.port}",
+            "lease__ttl_seconds": LEASE_SECONDS,
+            "source__idle_timeout_seconds": 10,
+            "source__slow_retry_seconds": 2,
+        }
+        wishes = ((*ONLY_A, *BOTH), (*ONLY_A, *BOTH), (*BOTH, *ONLY_B))
+        workers = [rig.worker(*(sessions[name] for name in wanted), **settings) for wanted in wishes]
+        try:
+            await asyncio.gather(*(worker.start() for worker in workers))
+            for session in sessions.values():
+                session.play(Profile.SIZED, rate=chance.choice((5, 10, 20, 40)))
+            yield Night(rig=rig, proxy=proxy, sessions=sessions, workers=workers, random=chance)
+        finally:
+            for session in sessions.values():
+                session.pause()
+            await rig.close()

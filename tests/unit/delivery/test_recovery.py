@@ -1,0 +1,71 @@
+"""The place of a session, read off its own entries."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.delivery.recovery import Seed, seed_from_traces, trace_of
+from bridge.delivery.window import Window, digest_of, hash8
+from bridge.model.place import Place
+
+DATA = b'{"n":1}'
+HASH = hash8(digest_of(DATA))
+OTHER_HASH = "0a1b2c3d"
+
+
+def entry(key: str, seq: int) -> dict[bytes, bytes]:
+    """An entry of the stream, as far as it matters."""
+    kind = b"bridge.gap" if key.startswith("bridge-gap-") else b"t"
+    return {b"id": key.encode(), b"seq": b"%d" % seq, b"type": kind, b"data": DATA, b"session_id": b"lsn-1"}
+
+
+def seed_of(keys: list[str]) -> Seed:
+    """What entries with these keys tell, numbered from 41."""
+    seed = seed_from_traces([trace_of(entry(key, seq)) for seq, key in enumerate(keys, 41)])
+    assert seed is not None
+    return seed
+
+
+@pytest.mark.parametrize(
+    ("keys", "cursor", "ordinal"),
+    [
+        (["7", "8"], "8", 0),
+        (["8", f"8#1-{HASH}", f"8#2-{HASH}"], "8", 2),
+        ([f"0#1-{HASH}"], None, 1),
+        (["8", f"8~{HASH}"], "8", 0),
+        (["8", "bridge-gap-1"], "8", 0),
+        (["bridge-gap-1"], None, 0),
+        ([f"a#b#3-{HASH}"], "a#b", 3),
+        (["#1-zz"], "#1-zz", 0),
+        (["8", f"8#1-{OTHER_HASH}"], f"8#1-{OTHER_HASH}", 0),  # the server's own, though it looks like ours
+        (["8", f"9~{OTHER_HASH}"], f"9~{OTHER_HASH}", 0),
+        (["8", "bridge-9"], "bridge-9", 0),
+    ],
+)
+def test_the_last_entries_tell_the_place(keys: list[str], cursor: str | None, ordinal: int) -> None:
+    """Whatever kind of key came last."""
+    seed = seed_of(keys)
+    assert seed.place == Place(cursor=cursor, ordinal=ordinal, seq=40 + len(keys))
+
+
+def test_the_window_recognises_what_the_entries_hold() -> None:
+    """So that a replay of them is skipped."""
+    window = Window(10, seed_of(["7", "bridge-gap-1", "8"]).window)
+    assert window.get("7") == window.get("8") == digest_of(DATA)
+    assert window.get("bridge-gap-1") is None
+
+
+def test_a_stream_without_the_session_tells_nothing() -> None:
+    """A new session starts from the beginning."""
+    assert seed_from_traces([]) is None
+
+
+@pytest.mark.parametrize("field", ["id", "seq", "type", "data"])
+def test_an_entry_that_is_not_ours_is_refused(field: str) -> None:
+    """A place guessed from it would be wrong in silence."""
+    foreign = entry("7", 1)
+    del foreign[field.encode()]
+    with pytest.raises(KeyError):
+        trace_of(foreign)
+    with pytest.raises(ValueError, match="invalid literal"):
+        trace_of(entry("7", 1) | {b"seq": b"many"})
