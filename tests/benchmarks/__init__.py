@@ -1,1 +1,5 @@
-"""Measurements, as ratios within one run: `make bench`. Nothing here asserts a time."""
+"""Measurements, as ratios within one run: `make bench`. Nothing here asserts a time.
+
+Every contender is a whole process. A source that is never the bottleneck (`source`) lets a reader connect, waits until
+it has come to rest, and then sends; so neither start nor imports are measured. What is counted is what stands in Redis.
+"""

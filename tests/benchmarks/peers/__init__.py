@@ -1,0 +1,1 @@
+"""What the bridge is measured against: what a user would write without it, and what Redis can take. Programs."""

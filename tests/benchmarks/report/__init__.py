@@ -1,0 +1,1 @@
+"""What becomes of the figures: medians, ratios, tables, comparisons, pictures. Pure."""
