@@ -7,10 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parents[2]
 PEER_STREAM = "peer"
+
+OURS = "Lens Bridge"
+SDK = "SDK reader, XADD each"
+BARE_LOOP = "bare loop"
 _SMALL_ENTRY = 4096
 
 
@@ -59,14 +64,30 @@ def bridge(name: str, checkout: Path, sessions: int = 1) -> Contender:
     )
 
 
+def peers() -> list[Contender]:
+    """What users write without the bridge, as far as its packages are here; what is left out is told."""
+    every = {"httpx_sse": sse_reader(), "archetypeai": vendor_sdk()}
+    for package, one in every.items():
+        if find_spec(package) is None:
+            print(f"left out: {one.name}, since there is no {package} here")
+    return [one for package, one in every.items() if find_spec(package) is not None]
+
+
 def vendor_sdk() -> Contender:
     """The vendor SDK's reader with one XADD for each event."""
-    return _peer("SDK reader, XADD each", "vendor_sdk", share=0.05)
+    return _peer(SDK, "vendor_sdk", share=0.05)
 
 
 def sse_reader() -> Contender:
     """`httpx-sse` with transactions of 500."""
     return _peer("httpx-sse, MULTI of 500", "sse_reader", share=0.25)
+
+
+def bare_loop(sessions: int = 1) -> Contender:
+    """The least that has to be done: from the socket to XADD, and nothing else."""
+    streams = [f"{PEER_STREAM}-{n}" for n in range(sessions)]
+    command = [sys.executable, "-m", "tests.benchmarks.peers.bare_loop", "$SOURCE", "$REDIS", *streams]
+    return Contender(name=BARE_LOOP, command=command, streams=streams)
 
 
 def limit(per_trip: int) -> Contender:
@@ -87,6 +108,12 @@ def redis_benchmark(entry: Sequence[str]) -> Contender | None:
         return None
     command = [program, "-p", "$PORT", "-n", "$EVENTS", "-P", "100", "-q", "XADD", PEER_STREAM, "*", *entry]
     return Contender(name="limit: redis-benchmark -P 100", command=command, start=Start.ITSELF)
+
+
+def in_turn(field: Sequence[Contender], round_number: int) -> list[Contender]:
+    """Each round begins with the next one: nobody is always the first or the last on a machine that warms up."""
+    first = round_number % len(field)
+    return [*field[first:], *field[:first]]
 
 
 def _peer(name: str, module: str, share: float) -> Contender:

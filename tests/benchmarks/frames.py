@@ -10,13 +10,25 @@ from functools import cache
 EMBEDDING_BYTES = 32_768
 """From this size on the data is rows of floats, as lenses send embeddings; below it is text."""
 
+SENT_NS = b'"sent_ns": '
+"""What stands in the data before the time of sending, a whole number followed by a comma: `sent_ns_of` reads it."""
+
 _FLOATS_IN_A_ROW = 768
 
 
-def frame(number: int, data_bytes: int, sent_at: float = 1741843200.123) -> bytes:
-    """The SSE frame of one event whose data is about ``data_bytes`` long; ``sent_at`` in Unix seconds."""
+def frame(number: int, data_bytes: int, *, timestamp: float = 1741843200.123, sent_ns: int = 0) -> bytes:
+    """The SSE frame of one event whose data is about ``data_bytes`` long.
+
+    ``timestamp`` is in Unix seconds, as lenses give it; ``sent_ns`` in nanoseconds of this machine's monotonic clock.
+    """
     before, after = _around(data_bytes)
-    return b"event: message\nid: %d\ndata: %s%.6f%s\n\n" % (number, before, sent_at, after)
+    return b"event: message\nid: %d\ndata: %s%.6f, %s%d%s\n\n" % (number, before, timestamp, SENT_NS, sent_ns, after)
+
+
+def sent_ns_of(data: bytes) -> int:
+    """When an event was sent, by its data. Raises ValueError where that does not say so."""
+    begin = data.index(SENT_NS) + len(SENT_NS)
+    return int(data[begin : data.index(b",", begin)])
 
 
 def chunk(frames: bytes) -> bytes:
@@ -33,9 +45,9 @@ def chunks(events: int, data_bytes: int, per_chunk: int) -> Iterator[bytes]:
 
 @cache
 def _around(data_bytes: int) -> tuple[bytes, bytes]:
-    """The data before and after its timestamp."""
+    """The data before and after its times."""
     before = '{"type": "inference.result", "timestamp": '
-    left = data_bytes - len(before) - len("1741843200.123456")
+    left = data_bytes - len(before) - len("1741843200.123456, ") - len(SENT_NS) - len("123456789012")
     if data_bytes >= EMBEDDING_BYTES:
         after = ', "event_data": {"response": ' + json.dumps(_rows(left - 60)) + ', "query_metadata": {}}}'
     else:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_libc = ctypes.CDLL(None)
 _STOP_SECONDS = 20.0
 _REST_SECONDS, _REST_CPU_SECONDS = 0.3, 0.02
 _REST_PATIENCE_SECONDS = 20.0
@@ -84,7 +86,14 @@ class Process:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and its threads have used so far, in steps of a tick (10 ms). 0 for one that is gone."""
+    """What a process and its threads, ended ones too, have used so far: to the nanosecond by its CPU clock.
+
+    In ticks of 10 ms for one that has ended and whose exit code nobody has asked for; 0 for one that is gone.
+    """
+    clock = ctypes.c_int()
+    if _libc.clock_getcpuclockid(pid, ctypes.byref(clock)) == 0:
+        with suppress(OSError):  # it ended in between
+            return time.clock_gettime(clock.value)
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

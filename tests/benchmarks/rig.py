@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,6 @@ Figures = dict[str, float]
 _LOOK_SECONDS = 0.02
 _STREAMS_PER_LOOK = 50  # looking at 1,000 streams takes Redis a while, so it is done less often
 _STALL_SECONDS = 60.0
-_SAMPLE_ENTRIES = 1000
 
 
 class Source:
@@ -46,7 +46,7 @@ class Source:
 
 @contextmanager
 def source(*, sessions: int = 1, events: int, data_bytes: int, per_chunk: int = 1) -> Iterator[Source]:
-    """A source with so many sessions; ``events`` is the most that it can be asked to send to one at full speed."""
+    """A source with so many sessions. ``events`` are rendered beforehand, more than that only as they are sent."""
     command = [sys.executable, "-m", "tests.benchmarks.source"]
     with running([*command, *map(str, (sessions, events, data_bytes, per_chunk))], cwd=HERE) as process:
         yield Source(process, sessions)
@@ -59,15 +59,44 @@ class Rig:
         self.client = redis.Redis.from_url(server.url)
         self._server, self._entries_file = server, entries_file
 
-    def sample(self, stream: str) -> list[str]:
-        """Keep some entries of a bridge for the limit to write. Returns one: field, value, field, value, …"""
-        replies = cast("list[tuple[bytes, dict[bytes, bytes]]]", self.client.xrange(stream, count=_SAMPLE_ENTRIES))
-        entries = [[part.decode() for pair in fields.items() for part in pair] for _, fields in replies]
-        self._entries_file.write_text(json.dumps(entries))
-        return entries[0]
+    @property
+    def redis_url(self) -> str:
+        """Where its Redis is."""
+        return self._server.url
+
+    def sample(self, stream: str, entries: int) -> list[str]:
+        """Keep so many entries of a bridge for the limit to write. Returns one: field, value, field, value, …"""
+        replies = cast("list[tuple[bytes, dict[bytes, bytes]]]", self.client.xrange(stream, count=entries))
+        kept = [[part.decode() for pair in fields.items() for part in pair] for _, fields in replies]
+        self._entries_file.write_text(json.dumps(kept))
+        return kept[0]
 
     def measure(self, contender: Contender, origin: Source, events: int, per_second: float = 0) -> Figures:
         """``events`` for each of its streams. Raises SystemExit where it stops or stalls."""
+        with self.started(contender, origin, events) as process:
+            pids = (process.pid, self._server.pid, origin.pid)
+            used, began = [cpu_seconds(pid) for pid in pids], time.time()
+            if contender.start is Start.SOURCE:
+                origin.send(events, per_second)
+            elif contender.start is Start.WORD:
+                process.tell("go")
+            ended = self._wait_for(contender.streams, events, process)
+            worker, server, sender = (cpu_seconds(pid) - before for pid, before in zip(pids, used, strict=True))
+            rss, peak = memory_mib(process.pid)
+        total = events * len(contender.streams)
+        figures = {
+            "events_per_second": total / (ended - began),
+            "cpu_us": worker / total * 1e6,
+            "redis_cpu_us": server / total * 1e6,
+            "source_cpu_us": sender / total * 1e6,
+            "rss_mib": rss,
+            "peak_rss_mib": peak,
+        }
+        return {name: value for name, value in figures.items() if not math.isnan(value)}
+
+    @contextmanager
+    def started(self, contender: Contender, origin: Source, events: int) -> Iterator[Process]:
+        """The contender on an emptied Redis, come to rest and ready to go. Raises SystemExit where it stops."""
         self.client.flushall(asynchronous=False)
         filled = {
             "SOURCE": origin.url,
@@ -85,24 +114,7 @@ class Rig:
                 process.come_to_rest()
             elif contender.start is Start.WORD:
                 process.hear()
-            pids = (process.pid, self._server.pid, origin.pid)
-            used, began = [cpu_seconds(pid) for pid in pids], time.time()
-            if contender.start is Start.SOURCE:
-                origin.send(events, per_second)
-            elif contender.start is Start.WORD:
-                process.tell("go")
-            ended = self._wait_for(contender.streams, events, process)
-            worker, server, sender = (cpu_seconds(pid) - before for pid, before in zip(pids, used, strict=True))
-            rss, peak = memory_mib(process.pid)
-        total = events * len(contender.streams)
-        return {
-            "events_per_second": total / (ended - began),
-            "cpu_us": worker / total * 1e6,
-            "redis_cpu_us": server / total * 1e6,
-            "source_cpu_us": sender / total * 1e6,
-            "rss_mib": rss,
-            "peak_rss_mib": peak,
-        }
+            yield process
 
     def _wait_for(self, streams: Sequence[str], events: int, process: Process) -> float:
         """When the last entry was written, in Unix seconds by Redis's clock."""

@@ -1,8 +1,12 @@
-"""How fast each transport below httpx reads one-event chunks: the choice in `bridge.source.client`, measured."""
+"""One transport below httpx at work. `python -m tests.benchmarks.peers.transport BASE_URL h11|aiohttp BYTES`
+
+It reads a body of BYTES and prints, as JSON, how many seconds that took from the first of them on, and how many of CPU.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 
@@ -10,24 +14,26 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 
-async def read(url: str, size_bytes: int, transport: httpx.AsyncBaseTransport | None) -> float:
-    """Seconds to read ``size_bytes`` of a body."""
+async def _read(url: str, transport: httpx.AsyncBaseTransport | None, body_bytes: int) -> dict[str, float]:
     async with (
-        httpx.AsyncClient(transport=transport, timeout=30, trust_env=False) as client,
+        httpx.AsyncClient(transport=transport, timeout=60, trust_env=False) as client,
         client.stream("GET", url) as response,
     ):
-        began, left = time.perf_counter(), size_bytes
-        async for chunk in response.aiter_raw():
-            left -= len(chunk)
-            if left <= 0:
-                break
-        return time.perf_counter() - began
+        pieces, left = response.aiter_raw(), body_bytes
+        left -= len(await anext(pieces))
+        elapsed, cpu = time.monotonic(), time.process_time()
+        while left > 0:
+            left -= len(await anext(pieces))
+        return {"elapsed": time.monotonic() - elapsed, "cpu": time.process_time() - cpu}
 
 
-async def _both(url: str, size_bytes: int) -> tuple[float, float]:
-    own = await read(url, size_bytes, None)
-    return own, await read(url, size_bytes, AiohttpTransport(trust_env=False))
+def main() -> None:
+    """Read once."""
+    base_url, choice, body_bytes = sys.argv[1:4]
+    transport = AiohttpTransport(trust_env=False) if choice == "aiohttp" else None
+    url = f"{base_url}/lens/sessions/consumer/lsn-bench"
+    print(json.dumps(asyncio.run(_read(url, transport, int(body_bytes)))), flush=True)
 
 
 if __name__ == "__main__":
-    print(*asyncio.run(_both(sys.argv[1], int(sys.argv[2]))))
+    main()

@@ -1,42 +1,82 @@
-"""A scenario as a Markdown table."""
+"""Figures as Markdown."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from tests.benchmarks.report.results import Scenario, Spread
+from tests.benchmarks.report.results import FIGURES, Course, Ratio, Run, Scenario, Spread
 
-_COLUMNS = (
-    ("events/s", "events_per_second", ",.0f"),
-    ("CPU µs/event", "cpu_us", ".1f"),
-    ("Redis CPU µs/event", "redis_cpu_us", ".1f"),
-    ("source CPU µs/event", "source_cpu_us", ".1f"),
-    ("RSS MiB", "rss_mib", ".0f"),
-    ("highest", "peak_rss_mib", ".0f"),
-)
+_NOTHING = "–"  # noqa: RUF001
+_TENTHS = (1, 5, 10)
 
 
-def table(scenario: Scenario) -> str:
+def document(run: Run, parts: Sequence[str]) -> str:
+    """The machine, then the parts; each is a table with its title."""
+    return "\n".join([machine(run), "", *parts])
+
+
+def machine(run: Run) -> str:
+    """On what it was measured, in a line."""
+    return " · ".join(f"{name}: {value}" for name, value in run.machine.items())
+
+
+def scenario_table(scenario: Scenario) -> str:
     """Title, one row for each contender, each figure as `median (least to greatest)`."""
-    first = next(iter(scenario.rows))
-    rounds = len(next(iter(scenario.rows[first].values())))
-    columns = [column for column in _COLUMNS if any(column[1] in figures for figures in scenario.rows.values())]
-    ratios = [("× limit", scenario.yardstick)] if scenario.yardstick else []  # noqa: RUF001
-    head = ["", *(title for title, _, _ in columns[:1]), *(title for title, _ in ratios), f"× {first}"]  # noqa: RUF001
-    head += [f"CPU × {first}", *(title for title, _, _ in columns[1:])]  # noqa: RUF001
-    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
-    for name in scenario.rows:
-        cells = [_cell(scenario.spread(name, figure), form) for _, figure, form in columns]
-        compared = [_cell(scenario.ratio(name, other, "events_per_second"), ".2f") for _, other in ratios]
-        compared += [_cell(scenario.ratio(name, first, figure), ".2f") for figure in ("events_per_second", "cpu_us")]
-        rows.append([name, cells[0], *compared, *cells[1:]])
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"### {scenario.title}\n\nMedian of {rounds} (least to greatest).\n\n{lines}\n"
+    seen = {figure for rounds in scenario.rows.values() for figure in rounds}
+    figures = [figure for figure in FIGURES if figure in seen]
+    ratios = [ratio for ratio in scenario.ratios if any(scenario.ratio(name, ratio) for name in scenario.rows)]
+    head = ["", *map(ratio_title, ratios), *(FIGURES[figure].title for figure in figures)]
+    rows = [
+        [
+            name,
+            *(spread_text(scenario.ratio(name, ratio), ".2f") for ratio in ratios),
+            *(spread_text(scenario.spread(name, figure), FIGURES[figure].form) for figure in figures),
+        ]
+        for name in scenario.rows
+    ]
+    rounds = "One round." if scenario.rounds == 1 else f"Median of {scenario.rounds} (least to greatest)."
+    return f"### {scenario.title}\n\n{rounds}\n\n{markdown(head, rows)}"
 
 
-def _cell(spread: Spread, form: str) -> str:
-    texts: Sequence[str] = [format(value, form) for value in (spread.median, spread.least, spread.greatest)]
-    if math.isnan(spread.median):
-        return "–"  # noqa: RUF001
-    return texts[0] if len(set(texts)) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
+def course_table(course: Course) -> str:
+    """Title, and how each contender's figures were in the first, the fifth and the last tenth of the run."""
+    head = ["", *(f"{FIGURES[figure].title}, {_ordinal(tenth)}" for figure in _shown(course) for tenth in _TENTHS)]
+    rows = [
+        [name]
+        + [
+            format(course.tenth(name, figure, tenth), FIGURES[figure].form)
+            for figure in _shown(course)
+            for tenth in _TENTHS
+        ]
+        for name in course.rows
+    ]
+    events = max(rounds["events"][-1] for rounds in course.rows.values())
+    return f"### {course.title}\n\n{events:,.0f} events; medians within a tenth of them.\n\n{markdown(head, rows)}"
+
+
+def ratio_title(ratio: Ratio) -> str:
+    """`events/s × limit`."""  # noqa: RUF002
+    return f"{FIGURES[ratio.figure].title.removesuffix('/event')} × {ratio.other.partition(':')[0]}"  # noqa: RUF001
+
+
+def spread_text(spread: Spread | None, form: str) -> str:
+    """`2.1 (1.9 to 2.4)`, or just `2.1` where all were so."""
+    if spread is None:
+        return _NOTHING
+    median, least, greatest = (format(value, form) for value in (spread.median, spread.least, spread.greatest))
+    return median if median == least == greatest else f"{median} ({least} to {greatest})"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are figures."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _shown(course: Course) -> list[str]:
+    """The figures that every contender has."""
+    return [figure for figure in FIGURES if all(figure in rounds for rounds in course.rows.values())]
+
+
+def _ordinal(tenth: int) -> str:
+    return {1: "first tenth", 10: "last"}.get(tenth, f"{tenth}th")

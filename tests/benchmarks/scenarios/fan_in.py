@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.benchmarks.contenders import Contender
-from tests.benchmarks.report.results import Scenario
+from tests.benchmarks import contenders
+from tests.benchmarks.contenders import BARE_LOOP, OURS, Contender
+from tests.benchmarks.report.results import Ratio, Scenario
 from tests.benchmarks.rig import Rig, source
 
 
@@ -22,10 +23,12 @@ class FanIn:
     data_bytes: int = 250
 
     def run(self, rig: Rig, bridges: Sequence[Contender], rounds: int) -> Scenario:
-        """The bridges in turn, and again; nobody else reads a thousand sessions."""
-        scenario = Scenario(title=self.title, yardstick=None)
+        """The bridges and a bare loop in turn, and again; no other peer reads a thousand sessions."""
+        ratios = [Ratio(figure="cpu_us", other=BARE_LOOP), Ratio(figure="cpu_us", other=OURS)]
+        scenario = Scenario(name=self.name, title=self.title, ratios=ratios)
+        field = [*bridges, contenders.bare_loop(self.sessions)]
         with source(sessions=self.sessions, events=1, data_bytes=self.data_bytes) as origin:
             for number in range(rounds):
-                for one in bridges if number % 2 == 0 else bridges[::-1]:
+                for one in contenders.in_turn(field, number):
                     scenario.add(one.name, rig.measure(one, origin, self.events, self.per_second))
         return scenario
