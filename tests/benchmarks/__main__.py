@@ -9,7 +9,7 @@ import platform
 import resource
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bridge.lab.redis_server import RedisServer
@@ -28,10 +28,13 @@ _DONE, _MISTAKE, _FOUND_WORSE = 0, 2, 3
 """Exit codes; the same numbers as those of `lens-bridge`."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; print a table as soon as it is known. Returns the exit code."""
-    options = _parser().parse_args()
+    options = _parser().parse_args(arguments)
     try:
+        for name in ("events", "rounds"):
+            if (value := getattr(options, name)) is not None and value < 1:
+                raise ValueError(f"--{name} {value}: at least 1")
         earlier = _read(options.compare) if options.compare else None
         scenarios = chosen(catalogue(quick=options.quick, events=options.events), options.only)
         checkouts = [_checkout(one) for one in options.against]
@@ -53,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="make bench",
         description="The bridge beside its peers and its limit, in one run. Contenders take turns; trust the ratios.",
-        epilog="Exit codes: 0 measured; 2 a mistake in what was asked; 3 --compare found something that got worse.",
+        epilog="Exit codes: 0 measured; 2 a mistake in what was asked, or nothing to compare; 3 something got worse.",
     )
     names = ", ".join(one.name for one in catalogue(quick=False, events=None))
     parser.add_argument("--quick", action="store_true", help="two rounds of fewer events: for a first impression")
@@ -122,10 +125,12 @@ def _told(run: Run, earlier: Run | None, options: argparse.Namespace) -> int:
         except ValueError as error:
             print(f"make bench: --picture: {error}", file=sys.stderr)
             return _MISTAKE
-    if earlier is not None and any(one.change is Change.WORSE for one in compared):
-        print(f"make bench: {verdict(compared, earlier, run)}", file=sys.stderr)
-        return _FOUND_WORSE
-    return _DONE
+    if earlier is None:
+        return _DONE
+    print(f"make bench: {verdict(compared, earlier, run)}", file=sys.stderr)
+    if not compared:
+        return _MISTAKE
+    return _FOUND_WORSE if any(one.change is Change.WORSE for one in compared) else _DONE
 
 
 def _keep(run: Run, file: Path | None) -> None:

@@ -16,7 +16,7 @@ SENT_NS = b'"sent_ns": '
 _FLOATS_IN_A_ROW = 768
 
 
-def frame(number: int, data_bytes: int, *, timestamp: float = 1741843200.123, sent_ns: int = 0) -> bytes:
+def frame(number: int, data_bytes: int, *, timestamp: float = 1741843200.123, sent_ns: int = 123456789012) -> bytes:
     """The SSE frame of one event whose data is about ``data_bytes`` long.
 
     ``timestamp`` is in Unix seconds, as lenses give it; ``sent_ns`` in nanoseconds of this machine's monotonic clock.

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-_LONE_BUFFER_BYTES, _BUFFER_BYTES = 1 << 20, 1 << 16
+_LONE_BUFFER_BYTES, _BUFFER_BYTES = 1 << 20, 1 << 12
 _REPLY_BYTES = 1 << 16
 _ID, _DATA = b"\nid: ", b"\ndata: "
 _FIELDS = b"".join(b"$%d\r\n%s\r\n$%%d\r\n%%s\r\n" % (len(one), one) for one in (b"id", b"seq", b"received_at"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from tests.benchmarks.report.drawing import Drawing
-from tests.benchmarks.report.results import FIGURES, Course, Ratio, Run, Scenario
+from tests.benchmarks.report.results import FIGURES, Course, Ratio, Run, Scenario, Spread
 from tests.benchmarks.report.table import machine
 
 _WIDTH, _MARGIN = 860, 24
 _LABEL, _VALUE = 230, 170  # what stands left and right of the bars
 _ROW, _BAR, _HEAD, _GAP = 22, 13, 26, 16
-_CHART = 150
+_CHART, _LINE = 150, 16
 
 
 def picture(run: Run) -> str:
@@ -47,18 +47,18 @@ def _bars(drawing: Drawing, y: float, scenario: Scenario, ratio: Ratio, ours: st
     figure = FIGURES[ratio.figure]
     drawing.text(_MARGIN, y + 12, scenario.title, "title")
     way = "" if figure.more_is_better else ", less is better"
-    drawing.text(left, y + 12, f"{figure.title} ÷ {ratio.other}{way}", "small")
+    drawing.text(_WIDTH - _MARGIN, y + 12, f"{figure.title} ÷ {ratio.other}{way}", "small", anchor="end")
     top = y + _HEAD
     for row, (name, spread) in enumerate(known):
         middle = top + row * _ROW + _ROW / 2
-        kind = "ours" if name == ours else "other"
-        drawing.text(left - 10, middle + 4, name, f"label {kind}-text", anchor="end")
-        drawing.box(left, middle - _BAR / 2, spread.median * scale, _BAR, kind)
+        drawing.text(left - 10, middle + 4, name, f"{_kind(name, ours)}-text", anchor="end")
+        drawing.box(left, middle - _BAR / 2, spread.median * scale, _BAR, _kind(name, ours))
         drawing.line(left + spread.least * scale, middle, left + spread.greatest * scale, middle, "range")
-        for end in (spread.least, spread.greatest):
+        for end in _ends(spread):
             drawing.line(left + end * scale, middle - 3, left + end * scale, middle + 3, "range")
-        drawing.text(left + width + 10, middle + 4, f"{spread.median:.2f}", "value")
-        drawing.text(left + width + 56, middle + 4, f"{spread.least:.2f} to {spread.greatest:.2f}", "small")
+        median, *ends = (format(one, ".2f" if one < 10 else ".0f") for one in (spread.median, *_ends(spread)))
+        drawing.text(left + width + 10, middle + 4, median, "value")
+        drawing.text(left + width + 56, middle + 4, " to ".join(ends), "small")
     bottom = top + len(known) * _ROW
     drawing.line(left, top, left, bottom, "axis")
     drawing.line(left + scale, top, left + scale, bottom, "one")  # as good as the one it is measured by
@@ -75,16 +75,28 @@ def _lines(drawing: Drawing, y: float, course: Course, figure: str, ours: str) -
         level = top + _CHART * (1 - part)
         drawing.line(left, level, left + width, level, "axis")
         drawing.text(left - 8, level + 4, f"{most * part:g}", "small", anchor="end")
+    ends: list[tuple[float, str]] = []
     for name, rounds in course.rows.items():
-        kind = "ours" if name == ours else "other"
         points = [
             (left + width * events / most_events, top + _CHART * (1 - value / most))
             for events, value in zip(rounds["events"], rounds[figure], strict=True)
         ]
-        drawing.path(points, f"{kind}-line")
-        drawing.text(left + width + 10, points[-1][1] + 4, name, f"label {kind}-text")
+        drawing.path(points, f"{_kind(name, ours)}-line")
+        ends.append((points[-1][1], name))
+    below = top - _LINE
+    for at, name in sorted(ends):
+        below = max(at, below + _LINE)  # lines may end together, names may not
+        drawing.text(left + width + 10, below + 4, name, f"{_kind(name, ours)}-text")
     drawing.text(left + width, top + _CHART + 16, f"{most_events:,.0f} events", "small", anchor="end")
     return top + _CHART + 20 + _GAP
+
+
+def _kind(name: str, ours: str) -> str:
+    return "ours" if name == ours else "other"
+
+
+def _ends(spread: Spread) -> tuple[float, float]:
+    return spread.least, spread.greatest
 
 
 def _round_above(value: float) -> float:
