@@ -102,6 +102,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(user) + int(system)) / _TICKS_PER_SECOND
 
 
+def machine_cpu_seconds() -> float:
+    """What all programs and the kernel have used of all cores so far, and what a host took away: all but idleness."""
+    user, nice, system, _, _, *rest = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / _TICKS_PER_SECOND
+
+
 def memory_mib(pid: int) -> tuple[float, float]:
     """Resident memory now and at its highest, in MiB. NaN for one that is gone."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ import redis
 
 from bridge.lab.redis_server import RedisServer
 from tests.benchmarks.contenders import HERE, Contender, Start
-from tests.benchmarks.processes import Process, cpu_seconds, memory_mib, running
+from tests.benchmarks.processes import Process, cpu_seconds, machine_cpu_seconds, memory_mib, running
 
 Figures = dict[str, float]
 """What one measurement told, by name; the names bear the units."""
@@ -71,19 +72,23 @@ class Rig:
         self._entries_file.write_text(json.dumps(kept))
         return kept[0]
 
-    def measure(self, contender: Contender, origin: Source, events: int, per_second: float = 0) -> Figures:
+    def measure(
+        self, contender: Contender, origin: Source, events: int, per_second: float = 0, listener: Process | None = None
+    ) -> Figures:
         """``events`` for each of its streams. Raises SystemExit where it stops or stalls."""
         with self.started(contender, origin, events) as process:
-            pids = (process.pid, self._server.pid, origin.pid)
+            pids = [process.pid, self._server.pid, origin.pid, os.getpid(), *([listener.pid] if listener else [])]
+            busy, clock = machine_cpu_seconds(), time.monotonic()
             used, began = [cpu_seconds(pid) for pid in pids], time.time()
             if contender.start is Start.SOURCE:
                 origin.send(events, per_second)
             elif contender.start is Start.WORD:
                 process.tell("go")
             ended = self._wait_for(contender.streams, events, process)
-            worker, server, sender = (cpu_seconds(pid) - before for pid, before in zip(pids, used, strict=True))
+            took = [cpu_seconds(pid) - before for pid, before in zip(pids, used, strict=True)]
+            others_cores = (machine_cpu_seconds() - busy - sum(took)) / (time.monotonic() - clock)
             rss, peak = memory_mib(process.pid)
-        total = events * len(contender.streams)
+        total, (worker, server, sender) = events * len(contender.streams), took[:3]
         figures = {
             "events_per_second": total / (ended - began),
             "cpu_us": worker / total * 1e6,
@@ -91,6 +96,7 @@ class Rig:
             "source_cpu_us": sender / total * 1e6,
             "rss_mib": rss,
             "peak_rss_mib": peak,
+            "others_cores": max(0.0, others_cores),
         }
         return {name: value for name, value in figures.items() if not math.isnan(value)}
 

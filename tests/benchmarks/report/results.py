@@ -77,6 +77,12 @@ class Scenario:
         """How often each contender was measured."""
         return max(len(values) for rounds in self.rows.values() for values in rounds.values())
 
+    @property
+    def others_cores(self) -> Spread | None:
+        """How many cores other programs took meanwhile, over all measurements; None where nobody looked."""
+        values = [value for rounds in self.rows.values() for value in rounds.get("others_cores", [])]
+        return Spread.of(values) if values else None
+
     def spread(self, name: str, figure: str) -> Spread | None:
         """A contender's figure over the rounds; None where it has none."""
         values = self.rows.get(name, {}).get(figure)

@@ -8,6 +8,8 @@ from tests.benchmarks.report.results import FIGURES, Course, Ratio, Run, Scenari
 
 _NOTHING = "–"  # noqa: RUF001
 _TENTHS = (1, 5, 10)
+_QUIET_CORES = 0.25
+"""What others may take before it is told: rates and latencies on two cores are theirs then as well."""
 
 
 def document(run: Run, parts: Sequence[str]) -> str:
@@ -34,8 +36,10 @@ def scenario_table(scenario: Scenario) -> str:
         ]
         for name in scenario.rows
     ]
-    rounds = "One round." if scenario.rounds == 1 else f"Median of {scenario.rounds} (least to greatest)."
-    return f"### {scenario.title}\n\n{rounds}\n\n{markdown(head, rows)}"
+    told = "One round." if scenario.rounds == 1 else f"Median of {scenario.rounds} (least to greatest)."
+    if (others := scenario.others_cores) is not None and others.greatest >= _QUIET_CORES:
+        told += f" Other programs took {spread_text(others, '.1f')} cores meanwhile: measure again when it is quiet."
+    return f"### {scenario.title}\n\n{told}\n\n{markdown(head, rows)}"
 
 
 def course_table(course: Course) -> str:

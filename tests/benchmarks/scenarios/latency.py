@@ -42,6 +42,6 @@ class Latency:
         """The listener waits at the stream before the first event is sent: a Redis that is emptied keeps it waiting."""
         command = [sys.executable, "-m", "tests.benchmarks.listener", rig.redis_url, one.streams[0], str(self.events)]
         with running(command, cwd=HERE) as listener:
-            figures = rig.measure(one, origin, self.events, self.per_second)
+            figures = rig.measure(one, origin, self.events, self.per_second, listener)
             late: Figures = json.loads(listener.hear())
             return late | figures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ import pytest
 from bridge.lab.redis_server import RedisServer
 from tests.benchmarks.contenders import bare_loop
 from tests.benchmarks.frames import frame
-from tests.benchmarks.processes import cpu_seconds
+from tests.benchmarks.processes import cpu_seconds, machine_cpu_seconds
 from tests.benchmarks.rig import Rig, source
 
 
@@ -70,6 +71,14 @@ def test_cpu_time_counts_threads_that_have_ended() -> None:
     assert own >= 0.2
     assert used == pytest.approx(own, abs=0.05)
     assert cpu_seconds(child.pid) == 0.0
+
+
+def test_cpu_time_of_the_machine_goes_on_with_that_of_a_process() -> None:
+    """At least as much as this one uses."""
+    began, own = machine_cpu_seconds(), time.process_time()
+    while time.process_time() < own + 0.3:
+        pass
+    assert machine_cpu_seconds() - began >= 0.25  # counted in ticks
 
 
 def test_a_source_sends_more_than_it_rendered_beforehand(redis_server: RedisServer, tmp_path: Path) -> None:

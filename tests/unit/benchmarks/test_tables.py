@@ -38,6 +38,15 @@ def test_what_was_not_measured_of_a_contender_is_a_dash() -> None:
     assert scenario_table(scenario).splitlines()[-1] == "| redis-benchmark | 20 | – | – |"  # noqa: RUF001
 
 
+def test_a_machine_that_had_other_things_to_do_is_told() -> None:
+    """Where one of the measurements was disturbed."""
+    scenario = catch_up({OURS: [10.0]})
+    scenario.add(OURS, {"others_cores": 0.2})
+    assert "Other programs" not in scenario_table(scenario)
+    scenario.add(LIMIT, {"others_cores": 1.5})
+    assert "Other programs took 0.8 (0.2 to 1.5) cores meanwhile: measure again" in scenario_table(scenario)
+
+
 def test_a_long_run_is_told_by_its_first_fifth_and_last_tenth() -> None:
     """Growth would be seen in a row."""
     table = course_table(flat([float(look) for look in range(10, 30)])).splitlines()
