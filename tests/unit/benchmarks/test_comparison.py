@@ -9,7 +9,7 @@ import pytest
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.contenders import BARE_LOOP, OURS
 from tests.benchmarks.report.comparison import Change, compare, comparison_table
-from tests.benchmarks.report.results import Run
+from tests.benchmarks.report.results import Ratio, Run
 from tests.benchmarks.report.stored import to_json
 from tests.support.bench_runs import LIMIT, MACHINE, catch_up, flat, latency, run_of, usual
 
@@ -64,6 +64,13 @@ def test_what_only_one_run_measured_is_not_compared() -> None:
     """Neither a scenario nor a peer."""
     assert compare(usual(), run_of(flat([60.0]))) == []
     assert compare(run_of(catch_up({OURS: [1.0]})), usual()) == []
+
+
+def test_the_bridge_is_not_compared_with_itself() -> None:
+    """What others have as a multiple of ours is 1 for ours, in every run."""
+    run = usual()
+    run.scenarios[0].ratios.append(Ratio(figure="events_per_second", other=OURS))
+    assert OURS not in {one.ratio.other for one in compare(run, run)}
 
 
 def test_the_verdict_names_what_got_worse_and_a_machine_that_is_another() -> None:
