@@ -71,6 +71,11 @@ class Secrets:
             text = text.replace(spelling, MASK)
         return text
 
+    @property
+    def empty(self) -> bool:
+        """There is nothing to hide."""
+        return not self._texts
+
     def __repr__(self) -> str:
         return f"Secrets({sum(map(len, self._values.values()))} hidden)"
 

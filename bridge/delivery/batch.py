@@ -7,9 +7,22 @@ the same a smaller one is tried.
 
 from __future__ import annotations
 
-from bridge.model.records import Record
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import NamedTuple
 
-__all__ = ["MAX_ARGUMENTS", "MAX_REQUEST_BYTES", "BatchSize", "arguments_of", "request_bytes_of"]
+from bridge.model.records import Piece, Record, Run
+
+__all__ = [
+    "MAX_ARGUMENTS",
+    "MAX_REQUEST_BYTES",
+    "BatchSize",
+    "Room",
+    "events_in",
+    "numbers_in",
+    "published_in",
+    "records_in",
+]
 
 MAX_ARGUMENTS = 3_860
 """Of all records together; the script, its keys and its header take 21 more. Lua's own limit is near 8,000."""
@@ -18,15 +31,84 @@ MAX_REQUEST_BYTES = 900_000
 """Of all records together, as they are sent. One larger event goes alone."""
 
 _FRAMING_BYTES = 90  # around the arguments of a record in RESP, with its time stamp and its digest
+_FRAMING_BYTES_IN_RUN = 60  # the time stamp stands once
+_RUN_ARGUMENTS = 3  # in front of a run
+_RUN_EVENT_ARGUMENTS = 3
 
 
-def arguments_of(record: Record) -> int:
-    """How many arguments a record is in the commit, at most."""
+def events_in(batch: Iterable[Piece]) -> int:
+    """How many records a batch holds, those of its runs one by one."""
+    return sum(len(piece) if isinstance(piece, Run) else 1 for piece in batch)
+
+
+def records_in(batch: Iterable[Piece]) -> list[Record]:
+    """All of a batch as single records, in order."""
+    records: list[Record] = []
+    for piece in batch:
+        if isinstance(piece, Run):
+            records += piece.records()
+        else:
+            records.append(piece)
+    return records
+
+
+def numbers_in(batch: Iterable[Piece]) -> int:
+    """How many numbers a batch takes, with those that it leaves out."""
+    return sum(len(piece) if isinstance(piece, Run) else piece.numbered + (piece.skip or 0) for piece in batch)
+
+
+def published_in(batch: Iterable[Piece]) -> int:
+    """How many entries of the stream a batch makes: its events and its markers."""
+    return sum(
+        len(piece) if isinstance(piece, Run) else not piece.dead and (piece.numbered or piece.type != "")
+        for piece in batch
+    )
+
+
+class Room(NamedTuple):
+    """What there is room for in a request."""
+
+    events: int
+    bytes: int
+    arguments: int
+
+    def after(self, piece: Piece) -> Room:
+        """What is left behind this one; something below zero where it does not fit."""
+        if isinstance(piece, Run):
+            count, size = len(piece), _run_bytes(piece)
+            arguments = _RUN_ARGUMENTS + _RUN_EVENT_ARGUMENTS * count
+        else:
+            count, size, arguments = 1, _request_bytes_of(piece), _arguments_of(piece)
+        return Room(self.events - count, self.bytes - size, self.arguments - arguments)
+
+    @property
+    def exceeded(self) -> bool:
+        """Something did not fit."""
+        return min(self) < 0
+
+    def fitting(self, run: Run) -> int:
+        """How many events from the beginning of a run there is room for."""
+        count = min(self.events, (self.arguments - _RUN_ARGUMENTS) // _RUN_EVENT_ARGUMENTS, len(run))
+        if count > 0 and _run_bytes(run) <= self.bytes:
+            return count
+        sizes = accumulate(map(_run_event_bytes, run.keys, run.types, run.datas))
+        return sum(1 for _, size in zip(range(count), sizes, strict=False) if size <= self.bytes)
+
+
+def _run_bytes(run: Run) -> int:
+    return run.data_bytes + 2 * run.key_bytes + run.type_bytes + _FRAMING_BYTES_IN_RUN * len(run)
+
+
+def _run_event_bytes(key: str, type: str, data: bytes) -> int:
+    return len(data) + 2 * len(key) + len(type) + _FRAMING_BYTES_IN_RUN
+
+
+def _arguments_of(record: Record) -> int:
     return 5 if record.numbered and record.event == "message" else 9
 
 
-def request_bytes_of(record: Record) -> int:
-    """How many bytes a record adds to a request: its key stands there twice, in the entry and in the window."""
+def _request_bytes_of(record: Record) -> int:
+    """Its key stands there twice, in the entry and in the window."""
     key, type, event = record.key, record.type, record.event
     if key.isascii() and type.isascii() and event.isascii():
         texts = 2 * len(key) + len(type) + len(event)
@@ -51,6 +133,11 @@ class BatchSize:
         self._max_events = max_events
         self._passed = 0
         self._refused = max_events + 1
+
+    @property
+    def cautious(self) -> bool:
+        """Something was refused, and it is being found out how much passes."""
+        return self.events < self._max_events
 
     def refused(self, events: int) -> None:
         """A batch of so many was refused for good."""

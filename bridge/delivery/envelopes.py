@@ -6,6 +6,7 @@ The rest of the payload is the consumers' business and is passed on byte for byt
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ __all__ = [
     "NotAnEnvelope",
     "timestamp_of",
     "type_of",
+    "types_of",
 ]
 
 STREAM_START = "sse.stream.start"
@@ -55,6 +57,14 @@ def type_of(raw: bytes) -> str | NotAnEnvelope:
         return _decode(raw).type
     except _REFUSALS:
         return _type_beside_nan(raw) or _type_by_python(raw)
+
+
+def types_of(raws: Iterable[bytes]) -> list[str] | None:
+    """The types of envelopes that are plain JSON, all of them; None where one is not, and `type_of` has to tell."""
+    try:
+        return [envelope.type for envelope in map(_decode, raws)]
+    except _REFUSALS:
+        return None
 
 
 def _type_beside_nan(raw: bytes) -> str | None:

@@ -5,17 +5,19 @@ The intake knows the place *received*; the place *committed* follows it, batch b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.delivery.envelopes import CONTROL_TYPES, STREAM_END, STREAM_HEARTBEAT, NotAnEnvelope, type_of
+from bridge.delivery.echoes import echo, masked
+from bridge.delivery.envelopes import CONTROL_TYPES, STREAM_END, STREAM_HEARTBEAT, NotAnEnvelope, type_of, types_of
 from bridge.delivery.markers import escaped, marker
 from bridge.delivery.replay import ContentReplay, Verdict
-from bridge.delivery.window import Window, digest_of, hash8
+from bridge.delivery.window import Window, digest_of, digests_of, hash8
 from bridge.masking import Secrets
 from bridge.model.labels import DeadLetterReason, GapReason
 from bridge.model.place import Place
-from bridge.model.records import DeadLetter, Record, ServerSentEvent
+from bridge.model.records import DeadLetter, Piece, PlainEvents, Record, Run, ServerSentEvent
 
 __all__ = ["HOLD_SECONDS", "Accepted", "Intake"]
 
@@ -34,7 +36,7 @@ HOLD_BYTES = 8 * 1024 * 1024
 class Accepted:
     """What a chunk of events came to."""
 
-    records: list[Record] = field(default_factory=list)
+    records: list[Piece] = field(default_factory=list)
     types: dict[str, int] = field(default_factory=dict)
     heartbeats: int = 0
     duplicates: int = 0
@@ -126,12 +128,15 @@ class Intake:
             self._release_undecided(accepted)
         return accepted
 
-    def accept(self, events: Sequence[ServerSentEvent], received_at: float) -> Accepted:
+    def accept(self, events: PlainEvents | Sequence[ServerSentEvent], received_at: float) -> Accepted:
         """Take in the events of one chunk, received at ``received_at`` (Unix seconds)."""
+        if isinstance(events, PlainEvents):
+            if (accepted := self._accept_run(events, received_at)) is not None:
+                return accepted
+            events = events.events()
         accepted = Accepted()
         types = accepted.types
-        if self._echoes(events):
-            events = self._masked(events, accepted)
+        events, accepted.masked = masked(self._secrets, events)
         for event in events:
             kind = _kind_of(event)
             if isinstance(kind, str):
@@ -147,6 +152,32 @@ class Intake:
             else:
                 self._without_id(event, kind, received_at, accepted)
         return accepted
+
+    def _accept_run(self, events: PlainEvents, received_at: float) -> Accepted | None:
+        """The same for a whole chunk at once; None where any of its events asks for more than a look at all of them.
+
+        So none of them is a control frame, known, twice in here, held back or secret, or has a key that needs escaping:
+        what is left of the rules is that each key is the event's own id.
+        """
+        ids, raws = events
+        types = types_of(raws)
+        if types is None or self._held:
+            return None
+        counts, digests = Counter(types), dict(zip(ids, digests_of(raws), strict=True))
+        if len(digests) < len(ids) or self._at in digests or self._cursor_at_open in digests:
+            return None
+        if not self._window.all_new(digests):
+            return None
+        if not CONTROL_TYPES.isdisjoint(counts) or not "".join(counts).isascii() or _may_need_escape(ids, counts):
+            return None
+        if echo(self._secrets, raws, ids):
+            return None
+        self._window.remember_all(digests)
+        self.cursor = self._at = ids[-1]
+        self._ordinal, self._position = 0, 0
+        self._arrived, self._begun = True, True
+        self._replaying = self._gap_open = False
+        return Accepted(records=[Run.of(ids, types, raws, list(digests.values()), received_at)], types=counts)
 
     def _control(self, kind: str, accepted: Accepted) -> None:
         if kind == STREAM_HEARTBEAT:
@@ -288,31 +319,16 @@ class Intake:
     def _release_undecided(self, accepted: Accepted) -> None:
         already = len(accepted.records)
         self._release_into(accepted)
-        self._doubtful.update(record.key for record in accepted.records[already:])
-
-    def _echoes(self, events: Sequence[ServerSentEvent]) -> bool:
-        """Whether a secret stands anywhere in these events. Asked once for all of them, since asking is what costs."""
-        if not events:
-            return False
-        names, raws, _, ids, _ = zip(*events, strict=True)
-        contains = self._secrets.contains
-        return contains(b"\n".join(raws)) or contains("\n".join((*ids, *set(names))).encode())
-
-    def _masked(self, events: Sequence[ServerSentEvent], accepted: Accepted) -> list[ServerSentEvent]:
-        secrets = self._secrets
-        masked = []
-        for event in events:
-            # An id that holds the key can neither be stored nor sent back: such an event counts as one without an id.
-            safe_id = None if event.id and secrets.contains(event.id.encode()) else event.id
-            safe = event._replace(event=secrets.mask(event.event), raw=secrets.mask_bytes(event.raw), id=safe_id)
-            accepted.masked += safe != event
-            masked.append(safe)
-        return masked
+        self._doubtful.update(record.key for record in accepted.records[already:] if isinstance(record, Record))
 
     def _marker(self, kind: str, detail: Mapping[str, object], at: float) -> list[Record]:
         if not self._markers:
             return []
         return [marker(kind, detail, at=at, cursor=self.cursor, ordinal=self._ordinal)]
+
+
+def _may_need_escape(ids: list[str], types: Collection[str]) -> bool:
+    return any(escaped("bridge-", type) != "bridge-" for type in types) and "bridge-" in "\n".join(ids)
 
 
 def _key_of(key: str, kind: Kind) -> str:

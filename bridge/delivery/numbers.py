@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from bridge.delivery.markers import marker
 from bridge.model.labels import GapReason
 from bridge.model.place import Place
-from bridge.model.records import Record
+from bridge.model.records import Piece, Record, Run
 
 __all__ = ["REMEMBERED_EVENTS", "Numbers", "Reissue"]
 
@@ -32,11 +32,13 @@ class Numbers:
         self._count = 0
         self._runs: deque[tuple[int, array[int]]] = deque()  # first number, keys by their hash: they need no room
 
-    def landed(self, records: Iterable[Record], seq: int) -> None:
+    def landed(self, batch: Iterable[Piece], seq: int) -> None:
         """A commit has landed behind number ``seq``."""
         first, run = seq + 1, array("q")
-        for record in records:
-            if record.skip is not None:
+        for record in batch:
+            if isinstance(record, Run):
+                run.extend(map(hash, record.keys))
+            elif record.skip is not None:
                 self._add(first, run)
                 first, run = first + len(run) + record.skip, array("q")
             elif record.dead is None:
@@ -70,7 +72,7 @@ class Reissue:
         self._lowest = min(known.values(), default=highest + 1)
         self._highest = highest
 
-    def declared(self, batch: Sequence[Record], place: Place, *, at: float, markers: bool) -> list[Record]:
+    def declared(self, batch: Iterable[Record], place: Place, *, at: float, markers: bool) -> list[Record]:
         """The batch to commit behind ``place``, with a marker for each hole in its numbers.
 
         With ``markers`` off the numbers are left out all the same, but no entry says so.

@@ -56,7 +56,7 @@ def seed_from_traces(traces: Sequence[Trace]) -> Seed | None:
     known = [Record(one.key, "", b"", 0.0, "", one.digest, None, 0) for one in traces if one.digest]
     for record in known:
         window.remember(record.key, record.digest)
-    window.committed(known, window.seal(known))
+    window.committed(window.seal(known))
     return Seed(place=Place(cursor=cursor, ordinal=ordinal, seq=traces[-1].seq), window=tuple(window.blobs()))
 
 

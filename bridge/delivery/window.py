@@ -7,14 +7,15 @@ agree; so replays are recognised here, and a commit needs one write for all its 
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from itertools import chain, islice
 from typing import NamedTuple
 
-from bridge.model.records import Record
+from bridge.model.records import Piece, Run
 
-__all__ = ["DIGEST_BYTES", "Seal", "Window", "digest_of", "hash8"]
+__all__ = ["DIGEST_BYTES", "Seal", "Window", "digest_of", "digests_of", "hash8"]
 
 DIGEST_BYTES = 8
 """64 bits: two different payloads under one id pass for the same once in 10^19; a stronger hash cut short, so that
@@ -28,16 +29,23 @@ class Seal(NamedTuple):
     """What one commit does to the window in Redis: push ``blob``, then keep the last ``keep`` blobs (0: all of them).
 
     ``drop`` is the same seen from here: so many of the oldest batches are forgotten once the commit has landed.
+    ``keys`` are those that the blob brings.
     """
 
-    blob: bytes
-    drop: int
-    keep: int
+    blob: bytes = b""
+    drop: int = 0
+    keep: int = 0
+    keys: Sequence[str] = ()
 
 
 def digest_of(data: bytes) -> bytes:
     """What is remembered of a payload."""
-    return hashlib.sha256(data).digest()[:DIGEST_BYTES]
+    return sha256(data).digest()[:DIGEST_BYTES]
+
+
+def digests_of(datas: Iterable[bytes]) -> list[bytes]:
+    """The same of many."""
+    return [sha256(data).digest()[:DIGEST_BYTES] for data in datas]
 
 
 def hash8(digest: bytes) -> str:
@@ -51,7 +59,7 @@ class Window:
     def __init__(self, size_events: int, blobs: Iterable[bytes] = ()) -> None:
         self._size = size_events
         self._digests: dict[str, bytes] = {}
-        self._batches: deque[list[str]] = deque()
+        self._batches: deque[Sequence[str]] = deque()  # what each commit brought, as the blobs stand in Redis
         self._committed = 0
         for blob in blobs:
             keys, digests = _parse(blob)
@@ -74,25 +82,43 @@ class Window:
                 key = _shorten(key)
             self._digests[key] = digest
 
-    def seal(self, batch: Sequence[Record]) -> Seal:
-        """Prepare the window's part of a commit. Changes nothing: the commit may have to be sent again."""
-        pairs = [(_shorten(record.key), record.digest) for record in batch if record.digest]
-        if not self._size or not pairs:
-            return Seal(b"", 0, 0)
-        left, drop = self._committed + len(pairs), 0
-        for keys in self._batches:
-            if left - len(keys) < self._size:
-                break
-            left -= len(keys)
-            drop += 1
-        keep = len(self._batches) + 1 - drop if drop else 0
-        return Seal(_render([key for key, _ in pairs], [digest for _, digest in pairs]), drop, keep)
+    def all_new(self, keys: Collection[str]) -> bool:
+        """Whether none of ``keys`` is known, and each is short enough to be remembered as it is."""
+        return self._digests.keys().isdisjoint(keys) and max(map(len, keys)) <= _LONGEST_KEY
 
-    def committed(self, batch: Sequence[Record], seal: Seal) -> None:
+    def remember_all(self, digests: Mapping[str, bytes]) -> None:
+        """Take in events, the digest of each by its key, of which `all_new` was said."""
+        if self._size:
+            self._digests.update(digests)
+
+    def seal(self, batch: Iterable[Piece], ahead: Collection[Seal] = ()) -> Seal:
+        """Prepare the window's part of a commit. Changes nothing: the commit may have to be sent again.
+
+        ``ahead`` are those of the commits that it follows and that are still under way, oldest first.
+        """
+        keys, digests = _remembered(batch)
+        if not self._size or not keys:
+            return Seal()
+        standing = len(self._batches) + sum(1 for seal in ahead if seal.blob)
+        left = self._committed + sum(len(seal.keys) for seal in ahead) + len(keys)
+        oldest = chain(self._batches, (seal.keys for seal in ahead if seal.blob))
+        for fallen in islice(oldest, sum(seal.drop for seal in ahead)):
+            left -= len(fallen)
+            standing -= 1
+        drop = 0
+        for candidate in oldest:
+            if left - len(candidate) < self._size:
+                break
+            left -= len(candidate)
+            drop += 1
+        keep = standing + 1 - drop if drop else 0
+        return Seal(_render(keys, digests), drop, keep, keys)
+
+    def committed(self, seal: Seal) -> None:
         """The commit that carried ``seal`` has landed: forget what fell out of the window."""
         if not seal.blob:
             return
-        self._append([_shorten(record.key) for record in batch if record.digest])
+        self._append(seal.keys)
         for _ in range(seal.drop):
             keys = self._batches.popleft()
             self._committed -= len(keys)
@@ -109,13 +135,26 @@ class Window:
         found = [(key, digest) for key, digest in self._digests.items() if key.startswith(prefix)] if count else []
         return dict(found[-count:])
 
-    def _append(self, keys: list[str]) -> None:
+    def _append(self, keys: Sequence[str]) -> None:
         self._batches.append(keys)
         self._committed += len(keys)
 
 
+def _remembered(batch: Iterable[Piece]) -> tuple[list[str], list[bytes]]:
+    keys: list[str] = []
+    digests: list[bytes] = []
+    for piece in batch:
+        if isinstance(piece, Run):
+            keys += piece.keys
+            digests += piece.digests
+        elif piece.digest:
+            keys.append(_shorten(piece.key))
+            digests.append(piece.digest)
+    return keys, digests
+
+
 def _shorten(key: str) -> str:
-    return key if len(key) <= _LONGEST_KEY else "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    return key if len(key) <= _LONGEST_KEY else "sha256:" + sha256(key.encode()).hexdigest()
 
 
 def _render(keys: Sequence[str], digests: Sequence[bytes]) -> bytes:

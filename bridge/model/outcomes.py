@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.model.labels import ConnectOutcome, DisconnectReason
 
@@ -104,9 +104,16 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolledBack:
-    """Redis stands at another commit than the one we saw acknowledged: a failover or a restore lost our writes."""
+    """Redis stands at another commit than the one we saw acknowledged: a failover or a restore lost our writes.
+
+    ``mark`` is that of the last commit there, ``seq`` and ``length`` are as for one that landed: where that is a commit
+    of ours that is still under way, nothing was rolled back.
+    """
 
     commits: int
+    mark: str = field(default="", compare=False)
+    seq: int = field(default=0, compare=False)
+    length: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

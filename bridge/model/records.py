@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from bridge.model.labels import DeadLetterReason
 
 __all__ = [
     "DeadLetter",
+    "Piece",
+    "PlainEvents",
     "Record",
+    "Run",
     "ServerSentEvent",
 ]
 
@@ -26,6 +31,18 @@ class ServerSentEvent(NamedTuple):
     def data(self) -> str:
         """The data as the standard gives it: UTF-8, with U+FFFD for what is not."""
         return self.raw.decode("utf-8", "replace")
+
+
+class PlainEvents(NamedTuple):
+    """The events of one chunk, by column, where each is plain: the name `message`, an ASCII id of its own, one line of
+    data within the cap. Most chunks of a catch-up are that, and a tuple per event would be a third of their cost."""
+
+    ids: list[str]
+    raws: Sequence[bytes]
+
+    def events(self) -> list[ServerSentEvent]:
+        """The same, one by one."""
+        return [ServerSentEvent("message", raw, id, id) for id, raw in zip(*self, strict=True)]
 
 
 class DeadLetter(NamedTuple):
@@ -56,6 +73,77 @@ class Record(NamedTuple):
     skip: int | None = None  # of a marker only
 
     @property
+    def end(self) -> tuple[str | None, int]:
+        """Cursor and ordinal behind it."""
+        return self.cursor, self.ordinal
+
+    @property
     def numbered(self) -> bool:
         """It is an event in the stream, and takes the next number."""
         return self.dead is None and self.skip is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Records of plain events that came in one chunk, by column: each key is the event's own id, and so the cursor
+    behind it; the name is `message`; keys and types are ASCII. What is the same for all of them stands once.
+
+    Sizes are of whole columns: they are asked for several times on the way.
+    """
+
+    keys: Sequence[str]
+    types: Sequence[str]
+    datas: Sequence[bytes]
+    digests: Sequence[bytes]
+    received_at: float  # Unix seconds
+    data_bytes: int
+    key_bytes: int
+    type_bytes: int
+
+    @classmethod
+    def of(
+        cls,
+        keys: Sequence[str],
+        types: Sequence[str],
+        datas: Sequence[bytes],
+        digests: Sequence[bytes],
+        received_at: float,
+    ) -> Run:
+        """A run of these columns, all of one length."""
+        data_bytes, key_bytes, type_bytes = (sum(map(len, column)) for column in (datas, keys, types))
+        return cls(
+            keys=keys,
+            types=types,
+            datas=datas,
+            digests=digests,
+            received_at=received_at,
+            data_bytes=data_bytes,
+            key_bytes=key_bytes,
+            type_bytes=type_bytes,
+        )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def end(self) -> tuple[str | None, int]:
+        """Cursor and ordinal behind the last of it."""
+        return self.keys[-1], 0
+
+    def cut(self, events: int) -> tuple[Run, Run]:
+        """The first ``events`` of it, and the rest."""
+        return self._slice(slice(events)), self._slice(slice(events, None))
+
+    def records(self) -> list[Record]:
+        """The same, one by one."""
+        columns = zip(self.keys, self.types, self.datas, self.digests, strict=True)
+        return [
+            Record(key, type, data, self.received_at, "message", digest, key, 0) for key, type, data, digest in columns
+        ]
+
+    def _slice(self, part: slice) -> Run:
+        return Run.of(self.keys[part], self.types[part], self.datas[part], self.digests[part], self.received_at)
+
+
+Piece = Record | Run
+"""What stands between source and store: a run where all is plain, else a record."""

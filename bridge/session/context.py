@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +13,7 @@ from bridge.masking import Secrets
 from bridge.model.labels import GapReason, Phase
 from bridge.model.outcomes import CommitResult
 from bridge.model.place import Lease, Place, Session
-from bridge.model.records import Record
+from bridge.model.records import Piece
 from bridge.session.reader import Source
 from bridge.settings import Settings
 from bridge.telemetry.figures import SessionFigures
@@ -21,10 +22,16 @@ __all__ = ["SessionContext", "Sink"]
 
 
 class Sink(Protocol):
-    """Where commits go. One commit of a session is in flight at a time."""
+    """Where commits go."""
 
-    def pack(self, token: str, place: Place, after: Place, batch: Sequence[Record], seal: Seal, phase: Phase) -> bytes:
+    def pack(self, token: str, place: Place, after: Place, batch: Sequence[Piece], seal: Seal, phase: Phase) -> bytes:
         """The commit that follows ``place``, to be sent as often as it takes."""
+
+    def post(self, packed: bytes) -> asyncio.Future[object]:
+        """Send it behind all that was posted before; the reply is for `read`, or a SinkFault."""
+
+    def read(self, reply: object) -> CommitResult:
+        """What a reply means. Raises SinkFault for one that no commit has."""
 
     async def commit(self, packed: bytes) -> CommitResult:
         """Send it. Raises SinkFault where the outcome is not known or Redis refused it whole."""

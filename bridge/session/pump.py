@@ -128,9 +128,8 @@ class Pump:
         """Commit what was read, and how the session ended, if it did."""
         self._reader.release_held()
         if over is not None:
-            self._buffer.put(self._intake.ended(over, at=time.time()))
             self._committer.final_phase = Phase.GONE if over == "gone" else Phase.ENDED
-        self._buffer.close()
+        self._buffer.close(() if over is None else self._intake.ended(over, at=time.time()))
         if over is not None:  # a session that is over can wait for Redis as long as it takes; a stop cannot
             await _first_of(committer, self._lost, self._stopping)
         left = self._context.settings.worker.grace_period_seconds

@@ -16,7 +16,7 @@ from bridge.delivery.intake import HOLD_SECONDS, Accepted, Intake
 from bridge.model.labels import ConnectOutcome, DisconnectReason, GapReason, SessionState, SkipReason
 from bridge.model.outcomes import Active, Closed, Lookup, Over, Refused, Unanswered
 from bridge.model.place import Session
-from bridge.model.records import ServerSentEvent
+from bridge.model.records import PlainEvents, Run, ServerSentEvent
 from bridge.session.buffer import Buffer
 from bridge.settings import OnEnd, SourceSettings
 from bridge.telemetry.figures import SessionFigures
@@ -50,7 +50,7 @@ class EventStream(Protocol):
     def retry_floor_seconds(self) -> float: ...
     @property
     def bytes_received(self) -> int: ...
-    async def read(self) -> list[ServerSentEvent] | Closed: ...
+    async def read(self) -> PlainEvents | list[ServerSentEvent] | Closed: ...
     async def aclose(self) -> None: ...
 
 
@@ -171,7 +171,7 @@ class Reader:
         figures = self._figures
         counted = 0
         while True:
-            events: Sequence[ServerSentEvent] | Closed = await connection.read()
+            events: PlainEvents | Sequence[ServerSentEvent] | Closed = await connection.read()
             if isinstance(events, Closed):
                 return events
             now = time.time()
@@ -179,7 +179,8 @@ class Reader:
             figures.source_bytes += total - counted
             counted, figures.last_byte_at = total, now
             if self._errors.watching:
-                events = self._errors.sift(events, time.monotonic())
+                one_by_one = events.events() if isinstance(events, PlainEvents) else events
+                events = self._errors.sift(one_by_one, time.monotonic())
             if not events:
                 continue
             accepted = self._intake.accept(events, now)
@@ -206,7 +207,9 @@ class Reader:
         figures.add(accepted, now)
         if accepted.records:
             # An error frame is no progress: a server that refuses us in that shape each time must not be hammered.
-            self._progress = self._progress or any(record.type != ERROR_TYPE for record in accepted.records)
+            self._progress = self._progress or any(
+                isinstance(record, Run) or record.type != ERROR_TYPE for record in accepted.records
+            )
             self._buffer.put(accepted.records)
             figures.buffer_events, figures.buffer_bytes = len(self._buffer), self._buffer.size_bytes
         if accepted.masked:

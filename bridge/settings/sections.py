@@ -152,6 +152,9 @@ class CommitSettings(_Section):
     """Largest batch. Redis runs a batch as one script and serves nobody else meanwhile: 1,000 take about 7 ms."""
     max_bytes: int = Field(default=MIB, ge=KIB, le=64 * MIB)
     """Largest batch in bytes; one larger event goes alone."""
+    in_flight: int = Field(default=2, ge=1, le=8)
+    """How many batches of a session may be under way at once, so that Redis works while the next one is prepared. Each
+    names the one that it follows, so none can land without that; more than two bring next to nothing."""
     buffer_events: int = Field(default=2_000, ge=1)
     """Events kept while Redis is away or slow. Beyond it reading stops and TCP pushes back."""
     buffer_bytes: int = Field(default=2 * MIB, ge=KIB)

@@ -13,11 +13,12 @@ import httpx
 
 from bridge.model.labels import DisconnectReason
 from bridge.model.outcomes import Closed
+from bridge.model.records import PlainEvents, ServerSentEvent
 from bridge.settings import SourceSettings
 from bridge.source.answers import content_coding
 from bridge.source.faults import NETWORK_ERRORS, describe
 from bridge.source.inflate import inflater_of
-from bridge.source.sse import Decoder, ServerSentEvent
+from bridge.source.sse import Decoder
 
 __all__ = ["Deadlines", "LensStream"]
 
@@ -67,7 +68,7 @@ class LensStream:
         """What the server's `retry:` field asks for."""
         return (self._decoder.retry_ms or 0) / 1000
 
-    async def read(self) -> list[ServerSentEvent] | Closed:
+    async def read(self) -> PlainEvents | list[ServerSentEvent] | Closed:
         """The events of the next chunk (often none), or how the connection ended. Any byte counts as life."""
         if self._coding and self._inflater is None:
             return self._unreadable(f"content-encoding {self._coding!r}, which nobody asked for, cannot be undone")
@@ -92,7 +93,7 @@ class LensStream:
                 detail = "no byte came for source.idle_timeout_seconds"
                 return Closed(reason=DisconnectReason.IDLE_TIMEOUT, detail=detail)
             return Closed(reason=DisconnectReason.RESET, detail=describe(error))
-        events = self._decoder.feed(chunk)
+        events = self._decoder.take(chunk)
         if events or not self._decoder.pending:
             deadlines.incomplete_since = None
         elif deadlines.event_is_late(time.monotonic()):

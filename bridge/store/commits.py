@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.resources import files
-from typing import Any
+from itertools import chain
 
 from bridge.delivery.window import Seal
 from bridge.errors import FaultKind, SinkFault
@@ -13,7 +14,7 @@ from bridge.model.keys import SessionKeys
 from bridge.model.labels import Phase
 from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fenced, Lost, RolledBack
 from bridge.model.place import Place
-from bridge.model.records import Record
+from bridge.model.records import Piece, Record, Run
 from bridge.settings import StreamSettings
 from bridge.store.link import Argument, RedisLink, Script
 
@@ -42,7 +43,7 @@ class RedisSink:
             "max_letters": settings.max_dead_letters,
         }
 
-    def pack(self, token: str, place: Place, after: Place, batch: Sequence[Record], seal: Seal, phase: Phase) -> bytes:
+    def pack(self, token: str, place: Place, after: Place, batch: Iterable[Piece], seal: Seal, phase: Phase) -> bytes:
         """The commit that follows ``place``, appends ``batch`` and stands at the cursor and mark of ``after``.
 
         To be sent again unchanged until its outcome is known: the script tells whether it had landed.
@@ -65,7 +66,10 @@ class RedisSink:
             if record.received_at != received_at:  # the same for all events of a chunk
                 received_at = record.received_at
                 stamp = b"%.3f" % received_at
-            if record.dead is not None:
+            if isinstance(record, Run):
+                arguments += (b"r", len(record), stamp)
+                arguments += chain.from_iterable(zip(record.keys, record.types, record.datas, strict=True))
+            elif record.dead is not None:
                 _add_dead_letter(arguments, record, stamp)
             elif record.skip is not None:
                 _add_marker(arguments, record, record.skip, stamp)
@@ -78,6 +82,14 @@ class RedisSink:
     async def commit(self, packed: bytes) -> CommitResult:
         """Send it. Raises SinkFault where Redis did not carry it out, or did not say whether it did."""
         return _result(await self._link.run(COMMIT, packed))
+
+    def post(self, packed: bytes) -> asyncio.Future[object]:
+        """Send it behind what was posted before, without waiting: the reply is for `read`, or a SinkFault."""
+        return self._link.post(COMMIT, packed)
+
+    def read(self, reply: object) -> CommitResult:
+        """What a reply means. Raises SinkFault for one that the script does not give."""
+        return _result(reply)
 
     def _header(self, **arguments: Argument) -> list[Argument]:
         arguments |= self._trims
@@ -103,7 +115,7 @@ def _text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _result(reply: Any) -> CommitResult:
+def _result(reply: object) -> CommitResult:
     match reply:
         case [b"OK", int(seq), int(length)]:
             return Committed(seq=seq, length=length)
@@ -111,8 +123,8 @@ def _result(reply: Any) -> CommitResult:
             return AlreadyCommitted(seq=seq, length=length, mark=mark.decode())
         case [b"FENCED", int(commits)]:
             return Fenced(commits=commits)
-        case [b"ROLLED_BACK", int(commits)]:
-            return RolledBack(commits=commits)
+        case [b"ROLLED_BACK", int(commits), bytes(mark), int(seq), int(length)]:
+            return RolledBack(commits=commits, mark=mark.decode(), seq=seq, length=length)
         case [b"LOST"]:
             return Lost()
     raise SinkFault(FaultKind.REPLY, f"Redis gave an answer to a commit that it should not know: {reply!r:.100}")

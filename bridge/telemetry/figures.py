@@ -11,6 +11,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
+from bridge.delivery.batch import events_in
 from bridge.delivery.envelopes import timestamp_of
 from bridge.delivery.intake import Accepted
 from bridge.model.labels import (
@@ -23,7 +24,7 @@ from bridge.model.labels import (
     SkipReason,
 )
 from bridge.model.place import Place, Session
-from bridge.model.records import Record
+from bridge.model.records import Piece, Run
 
 __all__ = ["EVENT_TYPES", "OTHER", "Histogram", "SessionFigures", "SharedFigures"]
 
@@ -166,30 +167,33 @@ class SessionFigures:
         self.id_conflicts += accepted.conflicts
         self.replay_overruns += accepted.overrun
 
-    def add_commit(self, batch: Sequence[Record], place: Place, *, published: int, seconds: float, now: float) -> None:
+    def add_commit(self, batch: Sequence[Piece], place: Place, *, published: int, seconds: float, now: float) -> None:
         """A commit that took ``seconds`` landed at ``now``: ``published`` entries, and ``place`` is where we stand."""
         self.cursor, self.seq, self.last_commit_at = place.cursor, place.seq, now
         self.events_published += published
-        self._shared.commit_events.observe(len(batch))
+        events = events_in(batch)
+        self._shared.commit_events.observe(events)
         self._shared.commit_duration.observe(seconds)
-        if published < len(batch):
-            for record in batch:
-                if record.dead:
-                    self.dead_letters[record.dead.reason] += 1
+        if published < events:
+            for piece in batch:
+                if not isinstance(piece, Run) and piece.dead:
+                    self.dead_letters[piece.dead.reason] += 1
         self._add_latencies(batch, now)
 
-    def _add_latencies(self, batch: Sequence[Record], now: float) -> None:
+    def _add_latencies(self, batch: Sequence[Piece], now: float) -> None:
         received_at, count = 0.0, 0
-        for record in batch:  # all events of a chunk share their time: one observation for each chunk
-            if record.received_at != received_at:
+        for piece in batch:  # all events of a chunk share their time: one observation for each chunk
+            if piece.received_at != received_at:
                 if count:
                     self.delivery_latency.observe(now - received_at, count)
-                received_at, count = record.received_at, 0
-            count += 1
+                received_at, count = piece.received_at, 0
+            count += len(piece) if isinstance(piece, Run) else 1
         if not count:
             return
         self.delivery_latency.observe(now - received_at, count)
-        if (said := timestamp_of(batch[-1].data)) is not None:  # one sample per commit: reading it costs a parse
+        last = batch[-1]
+        newest = last.datas[-1] if isinstance(last, Run) else last.data
+        if (said := timestamp_of(newest)) is not None:  # one sample per commit: reading it costs a parse
             self.source_latency.observe(now - said)
 
     def _show(self) -> None:

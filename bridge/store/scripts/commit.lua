@@ -5,14 +5,16 @@
 --
 -- KEYS  1 stream  2 state  3 seen  4 dead letters
 -- ARGV  as unpacked below, then the records:
---         'e' id type data received_at              an event named `message`
+--         'r' count received_at, then count times: id type data              events named `message`, of one chunk
+--         'e' id type data received_at              such an event by itself
 --         'n' id type data received_at event        an event with another name
 --         'm' id type data received_at skip         a marker: it takes no number, but may skip some
 --         's' skip                                  the same without an entry, where markers are turned off
 --         'd' id type data received_at event reason detail truncated    a dead letter
 -- Answers {'OK', seq, stream length}, {'ALREADY', seq, stream length, mark of the commit that landed}, {'FENCED', commits
--- when the other one took over}, {'ROLLED_BACK', commits} or {'LOST'}; an error when Redis refuses a write, and then
--- nothing has changed.
+-- when the other one took over}, {'ROLLED_BACK', commits, mark of the last of them, seq, stream length} or {'LOST'}; an
+-- error when Redis refuses a write, and then nothing has changed. Where several commits were under way, the mark in
+-- 'ROLLED_BACK' may be that of one behind this: then both have landed, and nothing was rolled back.
 
 local stream, state, seen, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local token, expected, follows, mark, session_id, cursor, ordinal, phase, now,
@@ -31,7 +33,9 @@ if not commits or not seq then
 end
 local last_mark = stands[3] or ''
 if commits == expected + 1 then return { 'ALREADY', seq, redis.call('XLEN', stream), last_mark } end
-if commits ~= expected or last_mark ~= follows then return { 'ROLLED_BACK', commits } end
+if commits ~= expected or last_mark ~= follows then
+  return { 'ROLLED_BACK', commits, last_mark, seq, redis.call('XLEN', stream) }
+end
 
 -- A script is atomic but not transactional: an error midway leaves the writes before it. So look before the first one.
 local types = { [stream] = 'stream', [dead] = 'stream', [seen] = 'list' }
@@ -57,7 +61,19 @@ local at, last = 15, #argv
 while at <= last do
   local kind = argv[at]
   local added
-  if kind == 'e' then
+  if kind == 'r' then
+    local stamp, past = argv[at + 2], at + 3 * argv[at + 1]
+    at = at + 3
+    while at <= past do
+      seq = seq + 1
+      added = call('XADD', stream, '*', 'id', argv[at], 'session_id', session_id, 'seq', seq,
+        'type', argv[at + 1], 'data', argv[at + 2], 'received_at', stamp)
+      if type(added) == 'table' then break end
+      entries[#entries + 1] = added
+      at = at + 3
+    end
+    if type(added) ~= 'table' then added = nil end
+  elseif kind == 'e' then
     seq = seq + 1
     added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'seq', seq,
       'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4])
@@ -82,7 +98,7 @@ while at <= last do
     at = at + 9
   end
   if type(added) == 'table' then return refuse(added) end
-  if kind == 'd' then letters[#letters + 1] = added else entries[#entries + 1] = added end
+  if kind == 'd' then letters[#letters + 1] = added elseif added then entries[#entries + 1] = added end
 end
 
 if blob ~= '' then

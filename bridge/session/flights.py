@@ -1,0 +1,82 @@
+"""Commits under way: what was sent, and what is done while Redis does not take it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bridge.backoff import Backoff
+from bridge.delivery.batch import events_in
+from bridge.delivery.window import Seal
+from bridge.errors import SinkFault
+from bridge.model.labels import CommitOutcome, Phase
+from bridge.model.place import Place
+from bridge.model.records import Piece
+from bridge.telemetry.figures import SessionFigures
+
+__all__ = ["Flight", "Outage", "Rejected"]
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Flight:
+    """A commit that has been sent, or is about to be. ``reply`` is that of its first try."""
+
+    batch: Sequence[Piece]
+    seal: Seal
+    after: Place  # its `seq` is not known before it has landed
+    phase: Phase
+    packed: bytes
+    started: float  # monotonic seconds
+    reply: asyncio.Future[object] | None = None
+
+    @property
+    def events(self) -> int:
+        """How many records it carries."""
+        return events_in(self.batch)
+
+    @property
+    def fault(self) -> SinkFault | None:
+        """What its first try met, where that has ended in a fault."""
+        if self.reply is None or not self.reply.done() or self.reply.cancelled():
+            return None
+        fault = self.reply.exception()
+        return fault if isinstance(fault, SinkFault) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Redis refuses this batch and has written nothing of it. ``passing``: it refused an empty one too, for a while."""
+
+    detail: str
+    passing: bool = False
+
+
+class Outage:
+    """Redis does not take a commit, for now: told once, with longer waits from one try to the next."""
+
+    def __init__(self, figures: SessionFigures, backoff: Backoff) -> None:
+        self.lasts = False
+        self._figures = figures
+        self._backoff = backoff
+
+    async def wait(self, fault: SinkFault, events: int) -> None:
+        """Until the next try."""
+        self._figures.commits[CommitOutcome.ERROR] += 1
+        self._figures.fail(fault.detail)
+        if not self.lasts:
+            self.lasts = True
+            self._figures.block(True)
+            log.warning("commit.delayed", kind=fault.kind.value, error=fault.detail, events=events)
+        await asyncio.sleep(self._backoff.delay(random.random))
+        self._backoff = self._backoff.next()
+
+    def end(self) -> None:
+        """It is over, or nobody waits for its end any more."""
+        if self.lasts:
+            self._figures.block(False)
