@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge.backoff import Backoff
+from bridge.delivery.batch import records_in
 from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.lab.simulator import Closing, Endpoint, LensStatus, Refusal, SimulatedSession, Simulator
@@ -83,7 +84,7 @@ class Read:
 
     def records(self) -> list[Record]:
         """All that was put into the buffer so far."""
-        self.taken += self.buffer.take(100_000, 1 << 30, 1 << 30)
+        self.taken += records_in(self.buffer.take(100_000, 1 << 30, 1 << 30))
         return self.taken
 
     async def got(self, count: int) -> list[Record]:

@@ -17,6 +17,7 @@ from bridge.model.outcomes import CommitResult, Fenced
 from bridge.model.records import Record
 from bridge.session.pump import Stopped
 from bridge.store.commits import COMMIT, RedisSink
+from tests.support.awaited_sink import AwaitedSink
 from tests.support.fakes import until
 from tests.support.managed_redis import ManagedRedis, managed_redis
 from tests.support.pump_rig import KEYS, Rig, rig_of
@@ -178,7 +179,7 @@ async def test_a_batch_that_is_refused_after_its_reply_was_lost_is_never_written
         assert rig.figures.commits[CommitOutcome.ALREADY] == landed
 
 
-class Late(RedisSink):
+class Late(AwaitedSink, RedisSink):
     """The first commit is sent, and its outcome is not known; from then on the server takes less."""
 
     def __init__(self, rig: Rig, service: ManagedRedis) -> None:
@@ -262,7 +263,7 @@ async def test_while_every_commit_is_refused_even_an_empty_one_nothing_is_set_as
     assert await running.stopped() == Stopped(left=0)
 
 
-class Everything(RedisSink):
+class Everything(AwaitedSink, RedisSink):
     """Refuses each entry, but no dead letter: as a stream does that takes no more. Or each commit whatever it holds."""
 
     refused = 0

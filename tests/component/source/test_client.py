@@ -22,6 +22,7 @@ from bridge.errors import ConfigurationError
 from bridge.masking import Secrets
 from bridge.model.labels import ConnectOutcome, DisconnectReason
 from bridge.model.outcomes import Active, Closed, Lookup, Over, Refused, Unanswered
+from bridge.model.records import PlainEvents
 from bridge.settings import SourceSettings
 from bridge.source.client import LensClient
 from bridge.source.sse import ServerSentEvent
@@ -74,7 +75,7 @@ async def drain(connection: LensStream) -> tuple[list[ServerSentEvent], Closed]:
     """Read to the end."""
     events: list[ServerSentEvent] = []
     while not isinstance(found := await connection.read(), Closed):
-        events += found
+        events += found.events() if isinstance(found, PlainEvents) else found
     await connection.aclose()
     return events, found
 

@@ -108,6 +108,25 @@ async def test_a_commit_lands_behind_the_one_that_it_names_and_behind_no_other(s
     assert len(await entries(redis)) == 1
 
 
+async def test_a_history_without_marks_is_told_apart_by_its_number(sink: RedisSink, redis: Redis) -> None:
+    """A state that an earlier version left has none, and Redis may fall back to an older one of that kind."""
+    await redis.hset(KEYS.state, mapping={"commits": 5, "seq": 5})
+    acknowledged = Place(seq=7, commits=7)
+    assert await sink.commit(packed(sink, acknowledged, event(8), mark="m8")) == RolledBack(commits=5)
+    assert await entries(redis) == []
+
+
+async def test_what_stands_in_the_place_of_a_history_that_was_expected_is_named(sink: RedisSink) -> None:
+    """Where several were under way it may be one of them."""
+    place = START
+    for number in (1, 2, 3):
+        await sink.commit(packed(sink, place, event(number), mark=f"m{number}"))
+        place = Place(seq=number, commits=number, mark=f"m{number}")
+    found = await sink.commit(packed(sink, START, event(1), mark="m1"))
+    assert isinstance(found, RolledBack)
+    assert (found.commits, found.mark, found.seq, found.length) == (3, "m3", 3, 3)
+
+
 async def test_the_commit_that_stands_in_ones_place_is_named(sink: RedisSink) -> None:
     """So that a worker can tell its batch from the one that asked after it."""
     await sink.commit(packed(sink, START, mark="probe"))

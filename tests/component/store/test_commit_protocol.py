@@ -136,7 +136,7 @@ class CommitMachine(RuleBasedStateMachine):
         assert seq == number, "told that its batch landed, but it was another one"
         worker.numbers.landed(packed.batch, worker.place.seq)
         worker.place = replace(packed.after, seq=seq)
-        worker.window.committed(packed.batch, packed.seal)
+        worker.window.committed(packed.seal)
 
     @rule(index=st.integers(0, 2), number=st.integers(1, 4), lost_replies=st.integers(0, 2))
     def commit(self, index: int, number: int, lost_replies: int) -> None:

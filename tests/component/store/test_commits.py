@@ -72,7 +72,7 @@ class Writer:
         """Send it, and go on from there if it landed."""
         result = await self.sink.commit(self.pack([*batch], phase))
         if isinstance(result, Committed | AlreadyCommitted):
-            self.window.committed([*batch], self.seal([*batch]))
+            self.window.committed(self.seal([*batch]))
             self.place = replace(self._after([*batch]), seq=result.seq)
         return result
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import hiredis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, arguments_of, request_bytes_of
+from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, Room, events_in
 from bridge.delivery.markers import marker
 from bridge.delivery.window import Window, digest_of
 from bridge.masking import Secrets
 from bridge.model.keys import session_keys
 from bridge.model.labels import DeadLetterReason, Phase
 from bridge.model.place import Place, Session
-from bridge.model.records import DeadLetter, Record
+from bridge.model.records import DeadLetter, Piece, Record, Run
 from bridge.session.buffer import Buffer
 from bridge.settings import RedisSettings, StreamSettings
 from bridge.store.commits import RedisSink
@@ -41,7 +43,7 @@ records = st.one_of(
 )
 
 
-def packed(batch: list[Record]) -> bytes:
+def packed(batch: Sequence[Piece]) -> bytes:
     """The request that it makes."""
     sink = RedisSink(RedisLink(RedisSettings(), Secrets()), KEYS, "s" * 128, StreamSettings())
     after = Place(commits=1, mark="m" * 12)
@@ -57,21 +59,38 @@ def arguments_in(request: bytes) -> list[bytes]:
     return found
 
 
-@given(records)
-def test_no_record_adds_more_to_a_request_than_it_is_counted_for(record: Record) -> None:
+ascii_texts = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=128)
+runs = st.builds(
+    lambda rows: Run.of(
+        [key for key, _, _ in rows],
+        [type for _, type, _ in rows],
+        [data for _, _, data in rows],
+        [digest_of(data) for _, _, data in rows],
+        1.0,
+    ),
+    st.lists(st.tuples(ascii_texts, ascii_texts, payloads), min_size=1, max_size=300),
+)
+pieces = records | runs
+NONE = Room(0, 0, 0)
+
+
+@given(pieces)
+def test_nothing_adds_more_to_a_request_than_it_is_counted_for(piece: Piece) -> None:
     """In arguments never; in bytes by less than the slack between what is taken and what is allowed."""
-    without, request = packed([]), packed([record])
-    assert len(arguments_in(request)) - len(arguments_in(without)) <= arguments_of(record)
-    slack = (ALLOWED_BYTES - MAX_REQUEST_BYTES) // (MAX_ARGUMENTS // arguments_of(record))
-    assert len(request) - len(without) <= request_bytes_of(record) + slack
+    without, request = packed([]), packed([piece])
+    counted = NONE.after(piece)
+    assert len(arguments_in(request)) - len(arguments_in(without)) <= -counted.arguments
+    slack = (ALLOWED_BYTES - MAX_REQUEST_BYTES) * -counted.arguments // MAX_ARGUMENTS
+    assert len(request) - len(without) <= -counted.bytes + slack
+    assert counted.events == -events_in([piece])
 
 
 @settings(max_examples=50)
-@given(st.lists(records, min_size=1, max_size=12), st.integers(1, 400))
-def test_no_batch_that_is_taken_makes_a_request_over_the_limits(few: list[Record], times: int) -> None:
-    """Whatever the records are; counted in the bytes that are sent."""
+@given(st.lists(pieces, min_size=1, max_size=12), st.integers(1, 400))
+def test_no_batch_that_is_taken_makes_a_request_over_the_limits(few: list[Piece], times: int) -> None:
+    """Whatever the pieces are; counted in the bytes that are sent."""
     buffer = Buffer(max_events=10**6, max_bytes=10**9)
-    buffer.put(few * times)
+    buffer.put((few * times)[:3_000])
     batch = buffer.take(1500, MAX_REQUEST_BYTES, MAX_ARGUMENTS)
     request = packed(batch)
     assert len(arguments_in(request)) <= 3_900
@@ -80,13 +99,27 @@ def test_no_batch_that_is_taken_makes_a_request_over_the_limits(few: list[Record
 
 
 def test_a_record_is_counted_as_it_is_sent() -> None:
-    """An event named `message` in five arguments; any other record in up to nine."""
+    """An event named `message` in five arguments; any other record in up to nine; in a run three each."""
     event = Record("key", "type", b"data", 1.0, "message", b"digest", None, 0)
-    assert arguments_of(event) == 5
-    assert arguments_of(event._replace(event="custom")) == 9
-    assert arguments_of(event._replace(dead=DeadLetter(DeadLetterReason.OVERSIZE, "", truncated=True))) == 9
-    assert request_bytes_of(event) == 4 + 4 + 2 * 3 + 7 + 90
-    assert request_bytes_of(event._replace(event="\u20ac")) == request_bytes_of(event) - 7 + 3
+    assert -NONE.after(event).arguments == 5
+    assert -NONE.after(event._replace(event="custom")).arguments == 9
+    dead = DeadLetter(DeadLetterReason.OVERSIZE, "", truncated=True)
+    assert -NONE.after(event._replace(dead=dead)).arguments == 9
+    assert -NONE.after(event).bytes == 4 + 4 + 2 * 3 + 7 + 90
+    assert NONE.after(event._replace(event="\u20ac")).bytes == NONE.after(event).bytes + 7 - 3
+    run = Run.of(["key"] * 10, ["type"] * 10, [b"data"] * 10, [b"digest"] * 10, 1.0)
+    assert NONE.after(run) == Room(-10, -10 * (4 + 4 + 2 * 3 + 60), -33)
+
+
+@given(runs, st.integers(0, 400), st.integers(0, 100_000), st.integers(0, 1_000))
+def test_as_much_of_a_run_fits_as_there_is_room_for_and_one_more_does_not(
+    run: Run, events: int, bytes: int, arguments: int
+) -> None:
+    """By number, bytes and arguments, whichever ends first."""
+    room = Room(events, bytes, arguments)
+    fitting = room.fitting(run)
+    assert fitting == 0 or not room.after(run.cut(fitting)[0]).exceeded
+    assert fitting == len(run) or room.after(run.cut(fitting + 1)[0]).exceeded
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 36, 100, 499, 775, 1000])

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.delivery import envelopes
+from bridge.delivery.batch import records_in
 from bridge.delivery.envelopes import NotAnEnvelope, timestamp_of, type_of
 from bridge.delivery.intake import Accepted, Intake
 from bridge.delivery.window import Window
@@ -223,7 +224,7 @@ def test_three_types_are_control_frames(envelope_type: str) -> None:
 def test_any_other_type_is_a_lens_event(envelope_type: str) -> None:
     """Also those that look like one."""
     accepted = received(envelope_type)
-    assert [record.type for record in accepted.records] == [envelope_type]
+    assert [record.type for record in records_in(accepted.records)] == [envelope_type]
     assert (accepted.heartbeats, accepted.ended) == (0, False)
 
 

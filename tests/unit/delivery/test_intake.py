@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.delivery.batch import records_in
 from bridge.delivery.intake import HOLD_BYTES, Accepted, Intake
 from bridge.delivery.window import Window, digest_of, hash8
 from bridge.masking import Secrets
@@ -46,7 +47,7 @@ def make(place: Place = START, window: Window | None = None, *secrets: str, mark
 
 def keys(taken: Accepted) -> list[str]:
     """The keys of what is to be published."""
-    return [record.key for record in taken.records]
+    return [record.key for record in records_in(taken.records)]
 
 
 def h8(data: object) -> str:
@@ -65,7 +66,7 @@ def intake() -> Intake:
 def test_an_event_keeps_its_id_type_and_bytes(intake: Intake) -> None:
     """Nothing is changed on the way."""
     raw = b'{"type": "frame.processed",  "x": "\xc3\xa9"}'
-    [record] = intake.accept([sse(raw, "7", event="custom")], 12.5).records
+    [record] = records_in(intake.accept([sse(raw, "7", event="custom")], 12.5).records)
     assert (record.key, record.type, record.data, record.event, record.received_at, record.cursor) == (
         "7",
         "frame.processed",
@@ -166,7 +167,7 @@ def test_no_event_of_a_server_passes_for_a_marker(intake: Intake) -> None:
     taken = intake.accept(events, 1.0)
     behind = h8({"type": "bridge.x"})
     assert keys(taken) == ["server-bridge-gap-1", f"server-bridge-gap-1#1-{behind}", "bridge-2", "3"]
-    assert [record.cursor for record in taken.records] == ["bridge-gap-1", "bridge-gap-1", "bridge-2", "3"]
+    assert [record.cursor for record in records_in(taken.records)] == ["bridge-gap-1", "bridge-gap-1", "bridge-2", "3"]
     intake.opened(resumed=False)
     assert keys(intake.accept(events, 2.0)) == [], "and is known again under it"
 
@@ -237,7 +238,7 @@ def test_a_heartbeat_in_the_middle_of_a_replay_does_not_end_it(intake: Intake) -
     intake.accept(history, 1.0)
     intake.opened(resumed=False)
     intake.accept(history[:2], 2.0)
-    assert intake.accept([sse({"type": "sse.stream.heartbeat"})], 3.0).records == []
+    assert records_in(intake.accept([sse({"type": "sse.stream.heartbeat"})], 3.0).records) == []
     assert keys(intake.accept([*history[2:], sse(result("new"))], 4.0)) == [f"0#5-{h8(result('new'))}"]
 
 
@@ -247,7 +248,7 @@ def test_what_is_convincingly_a_replay_is_not_published_by_time(intake: Intake) 
     intake.accept(history, 1.0)
     intake.opened(resumed=False)
     intake.accept(history[:8], 2.0)
-    assert (intake.release().records, intake.holding) == ([], True)
+    assert (records_in(intake.release().records), intake.holding) == ([], True)
     intake.opened(resumed=False)
     taken = intake.accept([*history, sse(result("new"))], 3.0)
     assert (keys(taken), taken.duplicates) == ([f"0#21-{h8(result('new'))}"], 28)
@@ -259,7 +260,7 @@ def test_what_was_published_undecided_is_not_taken_for_the_end_of_a_replay(intak
     intake.accept(history, 1.0)
     intake.opened(resumed=False)
     intake.accept(history[:2], 2.0)
-    assert len(intake.release().records) == 2
+    assert len(records_in(intake.release().records)) == 2
     intake.opened(resumed=False)
     assert keys(intake.accept([*history, sse(result("new"))], 3.0)) == [f"0#23-{h8(result('new'))}"]
 
@@ -276,9 +277,11 @@ def test_without_ids_replays_that_break_off_bring_no_duplicate(intake: Intake, s
         cut = chance.randrange(len(connection))
         served += connection[len(served[-500:]) : cut]
         for at in range(0, cut, 50):
-            published += [record.data for record in intake.accept(connection[at : min(cut, at + 50)], 1.0).records]
+            published += [
+                record.data for record in records_in(intake.accept(connection[at : min(cut, at + 50)], 1.0).records)
+            ]
             if chance.random() < 0.1:
-                published += [record.data for record in intake.release().records]
+                published += [record.data for record in records_in(intake.release().records)]
     assert [event.raw for event in served[:100]] == published[:100]
     assert sorted(published) == sorted(event.raw for event in served)
 
@@ -289,7 +292,7 @@ def test_held_events_are_published_on_release(intake: Intake) -> None:
     intake.accept(history, 1.0)
     intake.opened(resumed=False)
     intake.accept(history[:2], 2.0)
-    assert [record.received_at for record in intake.release().records] == [2.0, 2.0]
+    assert [record.received_at for record in records_in(intake.release().records)] == [2.0, 2.0]
     assert not intake.holding
 
 
@@ -298,7 +301,7 @@ def test_constant_payloads_without_ids_are_never_lost(intake: Intake) -> None:
     published = 0
     for at in range(5):
         intake.opened(resumed=False)
-        published += len(intake.accept([sse(result("HEALTHY"))], float(at)).records)
+        published += len(records_in(intake.accept([sse(result("HEALTHY"))], float(at)).records))
     assert published == 5
 
 
@@ -316,7 +319,7 @@ def test_what_cannot_be_an_entry_becomes_a_dead_letter_and_the_cursor_moves_on(
     intake: Intake, event: ServerSentEvent, reason: DeadLetterReason
 ) -> None:
     """Its raw bytes are kept, cut at the limit."""
-    [record] = intake.accept([event], 1.0).records
+    [record] = records_in(intake.accept([event], 1.0).records)
     assert record.dead is not None
     assert (record.dead.reason, record.key, record.cursor) == (reason, "1", "1")
     assert record.data == event.raw[:64]
@@ -326,12 +329,12 @@ def test_what_cannot_be_an_entry_becomes_a_dead_letter_and_the_cursor_moves_on(
 def test_a_dead_letter_is_not_written_again_on_a_replay(intake: Intake) -> None:
     """It is remembered like any other event."""
     intake.accept([sse(b"{broken", "1"), sse(result(2), "2")], 1.0)
-    assert intake.accept([sse(b"{broken", "1")], 2.0).records == []
+    assert records_in(intake.accept([sse(b"{broken", "1")], 2.0).records) == []
 
 
 def test_nan_is_what_python_servers_send_and_is_published(intake: Intake) -> None:
     """Embeddings with NaN are not dead letters."""
-    [record] = intake.accept([sse(b'{"type":"inference.result","x":[NaN,Infinity]}', "1")], 1.0).records
+    [record] = records_in(intake.accept([sse(b'{"type":"inference.result","x":[NaN,Infinity]}', "1")], 1.0).records)
     assert record.dead is None
 
 
@@ -351,8 +354,8 @@ def test_an_echoed_key_is_masked_and_counted(intake: Intake) -> None:
     )
     assert taken.masked == 4
     assert "secret" not in repr(taken)
-    assert [record.type for record in taken.records][3] != "sk-very-secret-key"
-    assert json.loads(taken.records[0].data)["type"] == "a", "masked JSON is still JSON"
+    assert [record.type for record in records_in(taken.records)][3] != "sk-very-secret-key"
+    assert json.loads(records_in(taken.records)[0].data)["type"] == "a", "masked JSON is still JSON"
 
 
 def test_no_gap_is_marked_before_the_first_event(intake: Intake) -> None:
@@ -398,7 +401,7 @@ def test_a_replay_longer_than_the_window_is_noticed_when_it_brings_back_the_curs
     history = [sse(result(n), str(n)) for n in range(1, 7)]
     committed = Committed(made._window)
     for event in history:
-        committed.commit(made.accept([event], 1.0).records)
+        committed.commit(records_in(made.accept([event], 1.0).records))
     made.opened(resumed=True)
     assert made.accept(history, 2.0).overrun
 
@@ -410,13 +413,13 @@ def test_an_overrun_is_noticed_when_commits_keep_pace_with_the_replay() -> None:
     made.opened(resumed=False)
     history = [sse(result(n), str(n)) for n in range(1, 7)]
     for event in history:
-        committed.commit(made.accept([event], 1.0).records)
+        committed.commit(records_in(made.accept([event], 1.0).records))
     made.opened(resumed=True)
     overran = []
     for event in [*history, sse(result(7), "7")]:
         taken = made.accept([event], 2.0)
         overran.append(taken.overrun)
-        committed.commit(taken.records)
+        committed.commit(records_in(taken.records))
     assert overran == [False] * 5 + [True, False]
     assert [record.key for record in committed.records][-2:] == ["5", "7"], "the cursor itself is not published again"
     assert made.cursor == "7"
@@ -441,7 +444,7 @@ class Committed:
         if seal.blob:
             self.blobs.append(seal.blob)
         del self.blobs[: seal.drop]
-        self.window.committed(batch, seal)
+        self.window.committed(seal)
         self.records += batch
         last = batch[-1]
         self.place = Place(
@@ -476,7 +479,7 @@ def test_every_event_is_published_once_and_in_order_over_drops_replays_and_crash
         # A replay begins at an event with an id: the server resumes after some earlier cursor.
         start = max((at for at in range(max(0, after - back) + 1) if at == after or events[at].id), default=0)
         intake.opened(resumed=intake.cursor is not None)
-        buffered += intake.accept(events[start : start + length], 1.0).records
+        buffered += records_in(intake.accept(events[start : start + length], 1.0).records)
         committed.commit(buffered[:commits])
         del buffered[:commits]
         if crash:
@@ -500,9 +503,9 @@ def test_without_ids_nothing_is_ever_lost(
     for back, length, _, _ in [*steps, (0, 10_000, 0, False)]:
         start = sent if live else max(0, sent - back)
         intake.opened(resumed=False)
-        published += [record.data for record in intake.accept(events[start : start + length], 1.0).records]
+        published += [record.data for record in records_in(intake.accept(events[start : start + length], 1.0).records)]
         sent = max(sent, min(len(events), start + length))
-    published += [record.data for record in intake.release().records]
+    published += [record.data for record in records_in(intake.release().records)]
     rest = iter(published)
     assert all(event.raw in rest for event in events), "the history is no subsequence of what was published"
 
@@ -512,7 +515,7 @@ def test_a_replay_of_large_events_is_recognised_without_keeping_all_of_it() -> N
     intake = make(window=Window(2048))
     intake.opened(resumed=False)
     large = [sse({"type": "embedding", "n": n, "vector": "0" * 500_000}) for n in range(64)]
-    assert len(intake.accept(large, 1.0).records) == 64
+    assert len(records_in(intake.accept(large, 1.0).records)) == 64
     intake.opened(resumed=False)
     skipped = 0
     for at, event in enumerate(large, 1):
@@ -529,10 +532,10 @@ def test_large_events_that_all_look_alike_are_published_rather_than_kept() -> No
     intake = make(window=Window(2048))
     intake.opened(resumed=False)
     alike = [sse({"type": "embedding", "vector": "0" * 500_000})] * 40
-    assert len(intake.accept(alike, 1.0).records) == 40
+    assert len(records_in(intake.accept(alike, 1.0).records)) == 40
     intake.opened(resumed=False)
-    published = sum(len(intake.accept([event], 2.0).records) for event in alike)
-    assert published + len(intake.release().records) == 40
+    published = sum(len(records_in(intake.accept([event], 2.0).records)) for event in alike)
+    assert published + len(records_in(intake.release().records)) == 40
 
 
 def test_an_event_without_an_id_before_the_replay_of_the_cursor_is_no_overrun(intake: Intake) -> None:
@@ -542,7 +545,7 @@ def test_an_event_without_an_id_before_the_replay_of_the_cursor_is_no_overrun(in
     taken = intake.accept([sse(result("b")), sse(result(1), "1"), sse(result("c"))], 2.0)
     assert not taken.overrun
     assert keys(taken) == [f"1#2-{h8(result('b'))}", f"1#3-{h8(result('c'))}"]
-    assert taken.records[-1].ordinal == 3
+    assert records_in(taken.records)[-1].ordinal == 3
 
 
 def test_an_overrun_leaves_the_events_without_an_id_behind_the_cursor_where_they_were() -> None:
@@ -552,14 +555,14 @@ def test_an_overrun_leaves_the_events_without_an_id_behind_the_cursor_where_they
     made.opened(resumed=False)
     events = [sse(result(n), str(n)) for n in range(1, 5)]
     for chunk in (events[:2], [*events[2:], sse(result("a"))]):
-        batch = made.accept(chunk, 1.0).records
-        window.committed(batch, window.seal(batch))
+        batch = records_in(made.accept(chunk, 1.0).records)
+        window.committed(window.seal(batch))
     assert window.get("1") is None
     made.opened(resumed=True)
     again = made.accept([events[0], events[3], sse(result("a")), sse(result("b"))], 2.0)
     assert again.overrun
     assert keys(again) == ["1", f"4#2-{h8(result('b'))}"]
-    assert again.records[-1].ordinal == 2
+    assert records_in(again.records)[-1].ordinal == 2
 
 
 # Ids, positions and what is held, case by case
@@ -571,11 +574,11 @@ def test_the_cursor_is_known_by_its_bytes_when_the_window_has_lost_it() -> None:
     made = make(window=window)
     made.opened(resumed=False)
     for n in (1, 2):
-        batch = made.accept([sse(result(n), str(n))], 1.0).records
-        window.committed(batch, window.seal(batch))
+        batch = records_in(made.accept([sse(result(n), str(n))], 1.0).records)
+        window.committed(window.seal(batch))
     made.opened(resumed=True)
-    batch = made.accept([sse(result(1), "1")], 2.0).records
-    window.committed(batch, window.seal(batch))
+    batch = records_in(made.accept([sse(result(1), "1")], 2.0).records)
+    window.committed(window.seal(batch))
     assert window.get("2") is None
     taken = made.accept([sse(result("other"), "2")], 2.0)
     assert (len(taken.records), taken.duplicates, taken.overrun) == (1, 0, False)
@@ -646,7 +649,7 @@ def test_what_is_held_stands_before_an_event_with_an_id(intake: Intake) -> None:
     intake.opened(resumed=False)
     intake.accept([sse(result("a")), sse(result("b"))], 2.0)
     taken = intake.accept([sse(result(1), "1"), sse(result("c"))], 3.0)
-    assert [record.data for record in taken.records] == [sse(result(n)).raw for n in ("a", "b", 1, "c")]
+    assert [record.data for record in records_in(taken.records)] == [sse(result(n)).raw for n in ("a", "b", 1, "c")]
     assert keys(taken)[2:] == ["1", f"1#1-{h8(result('c'))}"]
     assert not intake.holding
 
@@ -656,19 +659,19 @@ def test_what_is_held_from_a_connection_before_stands_before_news() -> None:
     window = Window(3)
     made = make(window=window)
     made.opened(resumed=False)
-    batch = made.accept([sse(result(n)) for n in "abc"], 1.0).records
-    window.committed(batch, window.seal(batch))
+    batch = records_in(made.accept([sse(result(n)) for n in "abc"], 1.0).records)
+    window.committed(window.seal(batch))
     made.opened(resumed=False)
     made.accept([sse(result("a")), sse(result("b"))], 2.0)
     assert made.holding
     later = [Record(str(n), "t", b"", 1.0, "message", b"12345678", None, 0) for n in range(3)]
     for record in later:
         window.remember(record.key, record.digest)
-    window.committed(later, window.seal(later))
+    window.committed(window.seal(later))
     assert not window.tail_of("0#", 3)
     made.opened(resumed=False)
     taken = made.accept([sse(result("new"))], 3.0)
-    assert [record.data for record in taken.records] == [sse(result(n)).raw for n in ("a", "b", "new")]
+    assert [record.data for record in records_in(taken.records)] == [sse(result(n)).raw for n in ("a", "b", "new")]
 
 
 @pytest.mark.parametrize(("over", "held"), [(0, True), (1, False)])
@@ -691,7 +694,7 @@ def test_an_id_that_holds_a_key_is_as_good_as_none() -> None:
     made = make(START, None, "sk-very-secret-key")
     made.opened(resumed=False)
     made.accept([sse(result(0), "1")], 1.0)
-    [record] = made.accept([sse(result(1), "id-sk-very-secret-key")], 1.0).records
+    [record] = records_in(made.accept([sse(result(1), "id-sk-very-secret-key")], 1.0).records)
     assert (record.key, record.cursor, record.ordinal) == (f"1#1-{h8(result(1))}", "1", 1)
     assert made.cursor == "1"
 
@@ -702,7 +705,7 @@ def test_ids_that_the_server_counts_in_circles_bring_no_key_twice(intake: Intake
     behind = [sse(result(2), "2"), sse(result("b")), sse(result("c"))]
     taken = intake.accept([sse(result(1), "1"), sse(result("a")), *behind, *around], 1.0)
     assert keys(taken)[-2:] == [f"1~{h8(result('other'))}", f"1#2-{h8(result('a'))}"]
-    assert (intake.cursor, taken.records[-1].ordinal) == ("1", 2)
+    assert (intake.cursor, records_in(taken.records)[-1].ordinal) == ("1", 2)
 
 
 def test_events_are_counted_by_their_type_and_broken_ones_without(intake: Intake) -> None:
@@ -716,10 +719,10 @@ def test_the_cursor_that_a_server_repeats_is_known_though_commits_have_pushed_it
     window = Window(1)
     made = make(window=window)
     made.opened(resumed=False)
-    batch = made.accept([sse(result(1), "1"), sse(result("a"))], 1.0).records
+    batch = records_in(made.accept([sse(result(1), "1"), sse(result("a"))], 1.0).records)
     made.opened(resumed=True)
     for record in batch:
-        window.committed([record], window.seal([record]))
+        window.committed(window.seal([record]))
     assert window.get("1") is None
     taken = made.accept([sse(result(1), "1"), sse(result("a")), sse(result("b"))], 2.0)
     assert (keys(taken), taken.duplicates) == ([f"1#2-{h8(result('b'))}"], 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.delivery.window import DIGEST_BYTES, Window, digest_of, hash8
+from bridge.delivery.window import DIGEST_BYTES, Seal, Window, digest_of, hash8
 from bridge.model.records import Record
 
 
@@ -24,7 +24,7 @@ def commit(window: Window, stored: list[bytes], keys: list[str]) -> None:
         stored.append(seal.blob)
     if seal.keep:
         del stored[: -seal.keep]
-    window.committed(batch, seal)
+    window.committed(seal)
 
 
 def test_an_event_counts_as_seen_as_soon_as_it_is_received() -> None:
@@ -51,7 +51,7 @@ def test_the_oldest_batch_goes_only_when_the_others_fill_the_window() -> None:
 def test_markers_take_no_part() -> None:
     """A marker has no digest: nothing is remembered of it, and a commit of markers alone writes no blob."""
     window = Window(4)
-    assert window.seal([record("bridge-gap-1", b"")]) == (b"", 0, 0)
+    assert window.seal([record("bridge-gap-1", b"")]) == Seal()
 
 
 def test_a_window_of_zero_remembers_nothing() -> None:
@@ -109,3 +109,35 @@ def test_what_redis_holds_rebuilds_the_same_window(batches: list[list[str]], siz
     assert list(again.blobs()) == list(window.blobs()) == stored
     latest = list(seen)[-size:] if size else []
     assert all(window.get(key) is not None for key in latest)
+
+
+@given(st.integers(1, 12), st.lists(st.tuples(st.integers(1, 6), st.integers(0, 3)), max_size=15))
+def test_commits_under_way_leave_redis_and_memory_as_they_would_one_after_another(
+    size: int, steps: list[tuple[int, int]]
+) -> None:
+    """Sealed behind others that have not landed yet: the same blobs are pushed, and the same batches forgotten."""
+    ahead, alone = Window(size), Window(size)
+    stored: list[bytes] = []
+    expected: list[bytes] = []
+    number = 0
+    flights: list[Seal] = []
+    for events, under_way in steps:
+        keys = [str(number + at) for at in range(events)]
+        number += events
+        for key in keys:
+            ahead.remember(key, digest_of(key.encode()))
+        flights.append(ahead.seal([record(key) for key in keys], flights))
+        commit(alone, expected, keys)
+        while len(flights) > under_way:
+            seal = flights.pop(0)
+            stored.append(seal.blob)
+            if seal.keep:
+                del stored[: -seal.keep]
+            ahead.committed(seal)
+    for seal in flights:
+        stored.append(seal.blob)
+        if seal.keep:
+            del stored[: -seal.keep]
+        ahead.committed(seal)
+    assert stored == expected
+    assert [*ahead.blobs()] == stored

@@ -7,7 +7,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.model.records import Record
+from bridge.delivery.batch import events_in, records_in
+from bridge.model.records import Piece, Record, Run
 from bridge.session.buffer import RECORD_OVERHEAD_BYTES, Buffer
 
 
@@ -16,9 +17,20 @@ def record(number: int, size: int = 10) -> Record:
     return Record(str(number), "t", b"x" * size, 1.0, "message", b"", str(number), 0)
 
 
-def keys(records: list[Record]) -> list[int]:
+def run_of(records: list[Record]) -> Run:
+    """The same by column."""
+    return Run.of(
+        [one.key for one in records],
+        [one.type for one in records],
+        [one.data for one in records],
+        [one.digest for one in records],
+        1.0,
+    )
+
+
+def keys(batch: list[Piece]) -> list[int]:
     """Which ones."""
-    return [int(one.key) for one in records]
+    return [int(one.key) for one in records_in(batch)]
 
 
 def make(max_events: int = 100, max_bytes: int = 1 << 30) -> Buffer:
@@ -82,34 +94,27 @@ async def test_whoever_waits_for_room_is_woken_when_there_is_some() -> None:
         await waiting
 
 
-async def test_whoever_waits_for_records_is_woken_by_the_first_one() -> None:
-    """Or by the end."""
+def test_whoever_takes_is_called_for_what_is_put_in_and_for_the_end() -> None:
+    """And never for nothing, nor for what it put back itself."""
     buffer = make()
-    waiting = asyncio.create_task(buffer.wait_filled())
-    await asyncio.sleep(0)
-    assert not waiting.done()
+    called: list[int] = []
+    buffer.on_filled = lambda: called.append(len(buffer))
     buffer.put([record(1)])
-    async with asyncio.timeout(10):
-        await waiting
-    buffer.take(1, 1000, 10_000)
-    waiting = asyncio.create_task(buffer.wait_filled())
-    await asyncio.sleep(0)
-    assert not waiting.done()
+    buffer.put([])
+    buffer.put_back(buffer.take(1, 1000, 10_000))
+    assert called == [1]
     buffer.close()
-    async with asyncio.timeout(10):
-        await waiting
+    assert called == [1, 1]
+    assert (keys(buffer.take(10, 1000, 10_000)), buffer.take(10, 1000, 10_000)) == ([1], [])
 
 
-async def test_a_closed_buffer_gives_what_it_has_and_waits_for_nothing() -> None:
-    """However often it is asked."""
+def test_the_last_records_and_the_end_are_told_together() -> None:
+    """So that they can be committed in one step."""
     buffer = make()
-    buffer.put([record(1)])
-    buffer.close()
-    async with asyncio.timeout(10):
-        await buffer.wait_filled()
-        assert keys(buffer.take(10, 1000, 10_000)) == [1]
-        await buffer.wait_filled()
-    assert buffer.take(10, 1000, 10_000) == []
+    called: list[bool] = []
+    buffer.on_filled = lambda: called.append(buffer.closed)
+    buffer.close([record(1)])
+    assert (called, keys(buffer.take(10, 1000, 10_000))) == ([True], [1])
 
 
 def test_what_is_put_back_comes_first_and_in_order() -> None:
@@ -122,45 +127,41 @@ def test_what_is_put_back_comes_first_and_in_order() -> None:
     assert keys(buffer.take(10, 1000, 10_000)) == [0, 1, 2, 3, 4]
 
 
-async def test_what_is_put_back_wakes_the_one_who_waits() -> None:
-    """It is as good as new."""
-    buffer = make()
-    buffer.put([record(1)])
-    batch = buffer.take(1, 1000, 10_000)
-    waiting = asyncio.create_task(buffer.wait_filled())
-    await asyncio.sleep(0)
-    buffer.put_back(batch)
-    async with asyncio.timeout(10):
-        await waiting
-
-
 @given(
     st.lists(
         st.one_of(
             st.lists(st.integers(0, 3000), max_size=6).map(lambda sizes: ("put", sizes)),
-            st.tuples(st.just("take"), st.integers(1, 8), st.integers(1, 5000)),
-            st.tuples(st.just("put back"), st.integers(1, 8), st.integers(1, 5000)),
+            st.lists(st.integers(0, 3000), min_size=1, max_size=9).map(lambda sizes: ("run", sizes)),
+            st.tuples(st.just("take"), st.integers(1, 8), st.integers(1, 5000), st.integers(1, 40)),
+            st.tuples(st.just("put back"), st.integers(1, 8), st.integers(1, 5000), st.integers(1, 40)),
         ),
         max_size=40,
     )
 )
 def test_nothing_is_lost_or_turned_around_and_the_bytes_add_up(steps: list[tuple[object, ...]]) -> None:
-    """Whatever is done in whatever order."""
-    buffer, expected, taken, number = make(), [], [], 0
+    """Whatever is done in whatever order, with records and with runs."""
+    buffer, number = make(), 0
+    expected: list[int] = []
+    sizes_of: list[int] = []
+    taken: list[int] = []
     for step in steps:
         match step:
-            case ("put", list(sizes)):
+            case ("put" | "run" as kind, list(sizes)):
                 batch = [record(number + at, size) for at, size in enumerate(sizes)]
+                expected += range(number, number + len(batch))
+                sizes_of += sizes
                 number += len(batch)
-                expected += batch
-                buffer.put(batch)
-            case ("take", int(most), int(size)):
-                taken += buffer.take(most, size, 10_000)
-            case ("put back", int(most), int(size)):
-                buffer.put_back(buffer.take(most, size, 10_000))
-        left = expected[len(taken) :]
-        assert buffer.size_bytes == sum(len(one.data) + RECORD_OVERHEAD_BYTES for one in left)
+                buffer.put([run_of(batch)] if kind == "run" else batch)
+            case ("take", int(most), int(size), int(arguments)):
+                batch_taken = buffer.take(most, size, arguments)
+                assert events_in(batch_taken) <= most
+                assert bool(batch_taken) == (len(taken) < len(expected)), "at least one, where there is one"
+                taken += keys(batch_taken)
+            case ("put back", int(most), int(size), int(arguments)):
+                buffer.put_back(buffer.take(most, size, arguments))
+        left = sizes_of[len(taken) :]
+        assert buffer.size_bytes == sum(size + RECORD_OVERHEAD_BYTES for size in left)
         assert len(buffer) == len(left)
-    while batch := buffer.take(1000, 10**9, 10_000):
-        taken += batch
+    while batch_taken := buffer.take(1000, 10**9, 10_000):
+        taken += keys(batch_taken)
     assert taken == expected

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bridge.delivery.batch import records_in
 from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.masking import Secrets
 from bridge.model.labels import GapReason
 from bridge.model.place import START
-from bridge.model.records import Record
+from bridge.model.records import Piece
 from bridge.source.sse import ServerSentEvent
 from tests.support.verify_streams import Stream, Writer, body, hash8, judge
 
@@ -99,10 +100,10 @@ def test_what_the_intake_makes_of_any_server_has_no_fault(connections: list[Any]
     assert judge(stream).faults == (), [(name, one["id"]) for name, one in stream.entries]
 
 
-def _land(writer: Writer, records: list[Record]) -> None:
+def _land(writer: Writer, batch: Sequence[Piece]) -> None:
     writer.milliseconds += 1
     writer.one_commit = True
-    for record in records:
+    for record in records_in(batch):
         writer.land(record)
 
 

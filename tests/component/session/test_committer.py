@@ -1,0 +1,381 @@
+"""Several commits under way against a real Redis: whatever becomes of any of them, the stream is one run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from enum import Enum, auto
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from bridge.delivery.numbers import Numbers
+from bridge.delivery.window import Window, digest_of
+from bridge.errors import FaultKind, SinkFault
+from bridge.lab.redis_server import RedisServer
+from bridge.masking import Secrets
+from bridge.model.keys import SessionKeys, session_keys
+from bridge.model.labels import CommitOutcome, Phase
+from bridge.model.outcomes import CommitResult, Fenced, HeldBy
+from bridge.model.place import Lease, Session
+from bridge.model.records import Run
+from bridge.session.buffer import Buffer
+from bridge.session.committer import Committer
+from bridge.session.context import SessionContext
+from bridge.store.commits import RedisSink
+from bridge.store.leases import Leases
+from bridge.store.link import RedisLink
+from bridge.telemetry.figures import SessionFigures
+from tests.support.fakes import fake_redis, until
+from tests.support.pump_rig import quick_settings
+
+_names = count()
+_REFUSAL = SinkFault(FaultKind.REFUSED, "in words that nobody knows")
+
+
+class Fate(Enum):
+    """What becomes of one try of one commit."""
+
+    LANDS = auto()
+    REPLY_LOST = auto()  # and with it the connection: all behind it are not sent, and nobody knows
+    REPLY_LOST_BEHIND = auto()  # the same, but what was sent behind it arrives
+    NEVER_ARRIVES = auto()
+    ARRIVES_LATE = auto()  # when the next try of anything is sent
+    REFUSED = auto()  # for good, and nothing is written
+    FULL = auto()
+    SCRIPT_FORGOTTEN = auto()
+    ROLLED_BACK = auto()  # Redis forgets its last commits first
+    TAKEN_OVER = auto()  # another worker takes the session first
+
+
+class Unreliable(RedisSink):
+    """The real sink on a way to Redis that does what the test says, in the order in which it is asked."""
+
+    def __init__(self, rig: Bench, fates: deque[Fate]) -> None:
+        super().__init__(rig.link, rig.keys, "lsn-1", rig.settings.stream)
+        self._rig, self._fates = rig, fates
+        self._turn = asyncio.Lock()
+        self._down_for = 0  # so many tries from now are of the connection that has just been lost
+        self._they_arrive = False
+        self._posted = 0
+        self.most_under_way = 0
+
+    def post(self, packed: bytes) -> asyncio.Future[object]:
+        """What is posted while nothing has failed is of one connection."""
+        self._posted += 1
+        self.most_under_way = max(self.most_under_way, self._posted)
+        task: asyncio.Future[Any] = asyncio.ensure_future(self._try(packed, posted=True))
+        task.add_done_callback(self._answered)
+        return task
+
+    def _answered(self, _: object) -> None:
+        self._posted -= 1
+
+    def read(self, reply: object) -> CommitResult:
+        """It is read already."""
+        assert not isinstance(reply, SinkFault)
+        return reply  # type: ignore[return-value]
+
+    async def commit(self, packed: bytes) -> CommitResult:
+        """One by one."""
+        return await self._try(packed, posted=False)
+
+    async def _try(self, packed: bytes, *, posted: bool) -> CommitResult:
+        async with self._turn:
+            if posted and self._down_for:
+                self._down_for -= 1
+                if self._they_arrive:
+                    await super().commit(packed)
+                raise SinkFault(FaultKind.UNREACHABLE, "the connection is lost")
+            fate = self._fates.popleft() if self._fates else Fate.LANDS
+            if posted and fate not in (Fate.LANDS, Fate.REFUSED, Fate.FULL, Fate.ROLLED_BACK, Fate.TAKEN_OVER):
+                self._down_for = self._posted - 1
+                self._they_arrive = fate is Fate.REPLY_LOST_BEHIND
+            for late in self._rig.late:
+                await super().commit(late)
+            self._rig.late.clear()
+            await self._rig.save()
+            return await self._meet(fate, packed)
+
+    async def _meet(self, fate: Fate, packed: bytes) -> CommitResult:
+        match fate:
+            case Fate.REFUSED:
+                raise _REFUSAL
+            case Fate.FULL:
+                raise SinkFault(FaultKind.OUT_OF_MEMORY, "it is full")
+            case Fate.SCRIPT_FORGOTTEN:
+                raise SinkFault(FaultKind.NO_SCRIPT, "flushed")
+            case Fate.NEVER_ARRIVES:
+                raise SinkFault(FaultKind.TIMEOUT, "who knows")
+            case Fate.ARRIVES_LATE:
+                self._rig.late.append(packed)
+                raise SinkFault(FaultKind.TIMEOUT, "who knows")
+            case Fate.ROLLED_BACK:
+                await self._rig.roll_back()
+            case Fate.TAKEN_OVER:
+                await self._rig.lease()
+        result = await super().commit(packed)
+        if fate in (Fate.REPLY_LOST, Fate.REPLY_LOST_BEHIND):
+            raise SinkFault(FaultKind.TIMEOUT, "who knows")
+        return result
+
+
+class Bench:
+    """One session without a source: what would be read is put into the buffer by the test."""
+
+    def __init__(self, url: str, redis: Redis) -> None:
+        session = Session(name=f"committer-{next(_names)}", session_id="lsn-1")
+        self.session, self.redis = session, redis
+        self.keys: SessionKeys = session_keys("lens:{<name>}:events", session)
+        self.settings = quick_settings(
+            "http://127.0.0.1:9", url, commit={"in_flight": 3}, redis={"backoff_max_seconds": 0.002}
+        )
+        self.link = RedisLink(self.settings.redis, Secrets())
+        self.leases = Leases(self.link, "w", 30)
+        self.figures = SessionFigures(session, self.keys.events)
+        self.numbers = Numbers()
+        self.late: list[bytes] = []
+        self.snapshots: list[dict[str, bytes]] = []
+
+    def _names(self) -> list[str]:
+        return [self.keys.events, self.keys.state, self.keys.seen, self.keys.dead_letter]
+
+    async def save(self) -> None:
+        """What a replica would know now."""
+        found = {name: await self.redis.dump(name) for name in self._names()}
+        self.snapshots.append({name: bytes(value) for name, value in found.items() if value is not None})
+
+    async def roll_back(self) -> None:
+        """By up to three commits."""
+        await self.redis.delete(*self._names())
+        for name, value in self.snapshots[-3:][0].items():
+            await self.redis.restore(name, 0, value)
+
+    async def lease(self) -> Lease:
+        """A new token, whoever holds the old one."""
+        await self.redis.delete(self.keys.lease)
+        lease = await self.leases.acquire(self.keys)
+        if isinstance(lease, HeldBy):
+            lease = await self.leases.acquire(self.keys, overdue=lease.beat)
+        assert isinstance(lease, Lease)
+        return lease
+
+    def committer(self, lease: Lease, sink: RedisSink) -> tuple[Committer, Buffer, Window]:
+        """As the pump makes it, without the reader."""
+        buffer = Buffer(max_events=10_000, max_bytes=1 << 30)
+        window = Window(50, lease.window)
+        context = SessionContext(
+            session=self.session,
+            lease=lease,
+            source=None,  # type: ignore[arg-type]  # nothing is read
+            sink=sink,
+            figures=self.figures,
+            settings=self.settings,
+            numbers=self.numbers,
+            sent_keys=Secrets(),
+        )
+        return Committer(context, window, buffer), buffer, window
+
+    async def entries(self, key: str) -> list[dict[str, str]]:
+        """What stands in a stream."""
+        found: Any = await self.redis.xrange(key)
+        return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in found]
+
+    async def aclose(self) -> None:
+        """Leave nothing behind."""
+        await self.link.aclose()
+        await self.redis.delete(*self._names(), self.keys.lease)
+
+
+def run_of(first: int, events: int) -> Run:
+    """So many events of the source, which has 1, 2, 3, …"""
+    ids = [str(n) for n in range(first, first + events)]
+    datas = [b'{"type":"t","n":%s}' % id.encode() for id in ids]
+    return Run.of(ids, ["t"] * events, datas, [digest_of(data) for data in datas], 1.0)
+
+
+@pytest.fixture
+async def bench(redis_server: RedisServer, redis: Redis) -> AsyncIterator[Bench]:
+    """On an empty session."""
+    made = Bench(redis_server.url, redis)
+    yield made
+    await made.aclose()
+
+
+async def read_on(bench: Bench, sizes: list[int], sink: Unreliable, last: int) -> Any:
+    """Take the lease and commit from its place on, in runs of these sizes, until all is, or the place is lost."""
+    lease = await bench.lease()
+    committer, buffer, window = bench.committer(lease, sink)
+    running = asyncio.ensure_future(committer.run())
+    at = int(lease.place.cursor or 0) + 1
+    for size in sizes:
+        size = min(size, last + 1 - at)
+        if size <= 0:
+            break
+        run = run_of(at, size)
+        window.remember_all(dict(zip(run.keys, run.digests, strict=True)))
+        buffer.put([run])
+        at += size
+        await asyncio.sleep(0)
+    if last + 1 > at:
+        rest = run_of(at, last + 1 - at)
+        window.remember_all(dict(zip(rest.keys, rest.digests, strict=True)))
+        buffer.put([rest])
+    buffer.close()
+    async with asyncio.timeout(60):
+        outcome = await running
+    if outcome is None:
+        assert committer.place.cursor == str(last)
+        assert committer.in_flight == 0
+    return outcome
+
+
+LAST = 900
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    fates=st.lists(st.sampled_from([Fate.LANDS, Fate.LANDS, *Fate]), max_size=14),
+    sizes=st.lists(st.sampled_from([1, 3, 64, 70, 130, 300]), max_size=12),
+)
+def test_whatever_becomes_of_commits_under_way_the_stream_is_one_run(
+    shared_redis_server: RedisServer, fates: list[Fate], sizes: list[int]
+) -> None:
+    """Lost replies, late packets, refusals in the middle, takeovers, rollbacks: each id once, in order, numbered."""
+
+    async def play() -> None:
+        client: Redis = Redis.from_url(shared_redis_server.url)
+        bench = Bench(shared_redis_server.url, client)
+        acknowledged: dict[int, str] = {}
+        landed = bench.numbers.landed
+
+        def note(batch: Any, seq: int) -> None:
+            for record in batch if batch and not isinstance(batch[0], Run) else ():
+                seq += record.skip or 0
+                if record.numbered:
+                    seq += 1
+                    assert acknowledged.setdefault(seq, record.key) == record.key, "a number has two events"
+            landed(batch, seq)
+
+        queue = deque(fates)
+        try:
+            while await read_on(bench, sizes, Unreliable(bench, queue), LAST) is not None:
+                pass
+            entries = await bench.entries(bench.keys.events)
+            letters = await bench.entries(bench.keys.dead_letter)
+            assert len(letters) <= fates.count(Fate.REFUSED)
+            ids = [int(entry["id"]) for entry in entries if entry["type"] != "bridge.gap"]
+            assert ids == sorted(set(ids)), "each once, in order"
+            assert sorted([*ids, *(int(letter["id"]) for letter in letters)]) == [*range(1, LAST + 1)], "all"
+            seqs = [int(entry["seq"]) for entry in entries if entry["type"] != "bridge.gap"]
+            holes = sum(1 for entry in entries if entry["type"] == "bridge.gap")
+            assert holes or seqs == [*range(1, len(ids) + 1)]
+            blobs: Any = await client.lrange(bench.keys.seen, 0, -1)
+            known = Window(50, blobs)
+            assert known.get(str(LAST)) is not None
+            assert len(known) >= 50
+        finally:
+            await bench.aclose()
+            await client.aclose()
+
+    asyncio.run(play())
+
+
+async def test_several_commits_are_under_way_where_enough_waits(bench: Bench) -> None:
+    """As many as `commit.in_flight` says."""
+    sink = Unreliable(bench, deque())
+    assert await read_on(bench, [100] * 9, sink, LAST) is None
+    assert sink.most_under_way == 3
+
+
+async def test_what_is_little_waits_for_the_answer_and_goes_together(bench: Bench) -> None:
+    """Two small scripts cost Redis more than one."""
+    sink = Unreliable(bench, deque())
+    assert await read_on(bench, [1] * 50, sink, 50) is None
+    assert sink.most_under_way == 1
+    assert bench.figures.commits[CommitOutcome.OK] < 50
+
+
+async def test_none_lands_behind_one_that_did_not(bench: Bench) -> None:
+    """The first of three never arrives, the others do: they change nothing, and all are sent again."""
+    fates = deque([Fate.NEVER_ARRIVES])
+    sink = Unreliable(bench, fates)
+    sink._they_arrive = True
+    assert await read_on(bench, [100, 100, 100], sink, 300) is None
+    assert [int(entry["seq"]) for entry in await bench.entries(bench.keys.events)] == [*range(1, 301)]
+    assert bench.figures.rollbacks == 0
+
+
+async def test_commits_found_landed_behind_the_one_that_is_asked_for_count_as_landed(bench: Bench) -> None:
+    """All replies are lost: the first answer is that of a later one, and it is no rollback."""
+    sink = Unreliable(bench, deque([Fate.REPLY_LOST_BEHIND]))
+    assert await read_on(bench, [100, 100, 100], sink, 300) is None
+    assert bench.figures.commits[CommitOutcome.ALREADY] == 3
+    assert bench.figures.commits[CommitOutcome.ROLLED_BACK] == 0
+    assert bench.figures.events_published == 300
+    assert (bench.numbers.highest, bench.figures.seq) == (300, 300)
+
+
+async def test_a_refusal_in_the_middle_takes_back_those_behind_it_in_order(bench: Bench) -> None:
+    """The second of three is refused: it is halved, and the third follows."""
+    sink = Unreliable(bench, deque([Fate.LANDS, Fate.REFUSED]))
+    assert await read_on(bench, [100, 100, 100], sink, 300) is None
+    assert [int(entry["id"]) for entry in await bench.entries(bench.keys.events)] == [*range(1, 301)]
+    assert await bench.entries(bench.keys.dead_letter) == []
+
+
+async def test_a_takeover_between_two_commits_under_way_fences_the_second(bench: Bench) -> None:
+    """The first stands, and whoever took over goes on behind it."""
+    outcome = await read_on(bench, [100, 100, 100], Unreliable(bench, deque([Fate.LANDS, Fate.TAKEN_OVER])), 300)
+    assert outcome == Fenced(commits=1)
+    assert len(await bench.entries(bench.keys.events)) == 100
+
+
+async def test_a_fault_of_ours_in_an_answer_ends_the_run_with_it(bench: Bench) -> None:
+    """It is not lost in a callback."""
+    sink = Unreliable(bench, deque())
+    sink.read = lambda reply: 1 / 0  # type: ignore[assignment,return-value,method-assign]
+    with pytest.raises(ZeroDivisionError):
+        await read_on(bench, [1], sink, 1)
+
+
+async def test_the_end_is_committed_with_the_last_records(bench: Bench) -> None:
+    """In one step, behind what is under way."""
+    sink = Unreliable(bench, deque())
+    committer, buffer, _ = bench.committer(await bench.lease(), sink)
+    running = asyncio.ensure_future(committer.run())
+    buffer.put([run_of(1, 100)])
+    buffer.put([run_of(101, 100)])
+    committer.final_phase = Phase.ENDED
+    buffer.close([run_of(201, 5)])
+    async with asyncio.timeout(20):
+        assert await running is None
+    state: Any = await bench.redis.hgetall(bench.keys.state)
+    assert (state[b"phase"], state[b"seq"]) == (b"ended", b"205")
+    assert committer.final_phase is Phase.ACTIVE
+
+
+async def test_replies_that_come_after_the_end_are_nobodys(bench: Bench) -> None:
+    """A pump that was told to drop all leaves commits under way; their faults are looked at, and nothing is said."""
+    async with fake_redis() as server:
+        link = RedisLink(quick_settings("http://127.0.0.1:9", server.url).redis, Secrets())
+        sink = RedisSink(link, bench.keys, "lsn-1", bench.settings.stream)
+        committer, buffer, _ = bench.committer(await bench.lease(), sink)
+        running = asyncio.ensure_future(committer.run())
+        buffer.put([run_of(1, 100)])
+        connection = await server.connected()
+        await connection.asked(1)
+        buffer.put([run_of(101, 100)])
+        await connection.asked(2)
+        assert committer.in_flight == 200
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        await link.aclose()
+        await until(lambda: all(flight.reply and flight.reply.done() for flight in committer._flights))
