@@ -76,7 +76,8 @@ class Intake:
         self._content: ContentReplay | None = None
         self._held: list[tuple[ServerSentEvent, float]] = []
         self._held_bytes = 0
-        self._doubtful: set[str] = set()  # keys published undecided: they may be the replay, and so no end of it
+        self._convincing = 0  # of those that are held, so many from the front: an earlier connection's, and a replay
+        self._dropped = 0  # duplicates that are still to be told
         self._gap_open = False
 
     @property
@@ -95,11 +96,9 @@ class Intake:
         self._position = 0 if by_position else self._ordinal
         self._replaying = by_position
         # What an earlier connection left undecided stays held: its replay begins anew, or what comes proves it new.
-        if by_position or not remembered:
-            self._content = None
-        else:
-            self._doubtful &= remembered.keys()
-            self._content = ContentReplay([one for key, one in remembered.items() if key not in self._doubtful])
+        if self._content is not None and self._content.convincing:
+            self._keep_last_replay()
+        self._content = None if by_position or not remembered else ContentReplay(list(remembered.values()))
 
     def gap(self, reason: GapReason, *, outage_seconds: float, at: float) -> list[Record] | None:
         """What to append for a gap (nothing, with markers off); None where it is none.
@@ -128,7 +127,7 @@ class Intake:
 
     def accept(self, events: Sequence[ServerSentEvent], received_at: float) -> Accepted:
         """Take in the events of one chunk, received at ``received_at`` (Unix seconds)."""
-        accepted = Accepted()
+        accepted, self._dropped = Accepted(duplicates=self._dropped), 0
         types = accepted.types
         if self._echoes(events):
             events = self._masked(events, accepted)
@@ -231,7 +230,18 @@ class Intake:
             self._release_undecided(accepted)
 
     def _drop_held(self) -> None:
-        self._held, self._held_bytes = [], 0
+        self._held, self._held_bytes, self._convincing = [], 0, 0
+
+    def _keep_last_replay(self) -> None:
+        """Of all that connections without an end have replayed, the last is enough to publish if it was none."""
+        self._drop_convincing()
+        self._convincing = len(self._held)
+
+    def _drop_convincing(self) -> None:
+        self._dropped += self._convincing
+        self._held_bytes -= sum(len(event.raw) for event, _ in self._held[: self._convincing])
+        del self._held[: self._convincing]
+        self._convincing = 0
 
     def _place_without_id(
         self, event: ServerSentEvent, kind: Kind, digest: bytes, received_at: float, accepted: Accepted
@@ -286,9 +296,12 @@ class Intake:
             self._place_without_id(event, _kind_of(event), digest_of(event.raw), received_at, accepted)
 
     def _release_undecided(self, accepted: Accepted) -> None:
+        """Publish what is held, and forget it: it may be the replay, and no later one would stand the repeats in it."""
+        self._drop_convincing()
         already = len(accepted.records)
         self._release_into(accepted)
-        self._doubtful.update(record.key for record in accepted.records[already:])
+        self._window.forget(record.key for record in accepted.records[already:])
+        accepted.records[already:] = [record._replace(digest=b"") for record in accepted.records[already:]]
 
     def _echoes(self, events: Sequence[ServerSentEvent]) -> bool:
         """Whether a secret stands anywhere in these events. Asked once for all of them, since asking is what costs."""

@@ -74,6 +74,11 @@ class Window:
                 key = _shorten(key)
             self._digests[key] = digest
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Take back what was just remembered and is in no commit yet; to be committed with an empty digest."""
+        for key in keys:
+            self._digests.pop(key if len(key) <= _LONGEST_KEY else _shorten(key), None)
+
     def seal(self, batch: Sequence[Record]) -> Seal:
         """Prepare the window's part of a commit. Changes nothing: the commit may have to be sent again."""
         pairs = [(_shorten(record.key), record.digest) for record in batch if record.digest]
