@@ -68,14 +68,17 @@ class Leases:
         self.releases = 0
         self._ttl_ms = int(ttl_seconds * 1000)
 
-    async def acquire(self, keys: SessionKeys, start: Start = _BEGIN, *, overdue: bytes = b"") -> Lease | HeldBy | None:
+    async def acquire(
+        self, keys: SessionKeys, start: Start = _BEGIN, *, overdue: bytes = b"", under: str = ""
+    ) -> Lease | HeldBy | None:
         """Take a lease that is free, ours already, or held by one whose beat is still ``overdue``: with a new token.
 
-        None where `Wait` was to wait. Raises SinkFault.
+        ``under`` is the token under which a `Seed` or `WindowOnly` was found. None where `Wait` was to wait, and where
+        Redis has gone back behind that token. Raises SinkFault.
         """
         arguments: list[Argument] = [
             *(self.owner, self._ttl_ms, uuid.uuid4().hex[:12], f"{time.time():.3f}", overdue),
-            *_arguments_of(start),
+            *_arguments_of(start, under),
         ]
         packed = _ACQUIRE.pack((keys.lease, keys.state, keys.seen), arguments)
         reply = await self._link.run(_ACQUIRE, packed)
@@ -132,16 +135,16 @@ class Leases:
         return seed_from_traces(traces[::-1])
 
 
-def _arguments_of(start: Start) -> list[Argument]:
+def _arguments_of(start: Start, under: str) -> list[Argument]:
     match start:
         case Begin():
             return ["begin"]
         case Wait():
             return ["wait"]
         case Seed(place=place, window=window):
-            return ["seed", place.cursor or "", place.ordinal, place.seq, place.commits, *window]
+            return ["seed", under, place.cursor or "", place.ordinal, place.seq, place.commits, *window]
         case WindowOnly(window=window):
-            return ["window", "", 0, 0, 0, *window]
+            return ["window", under, "", 0, 0, 0, *window]
     assert_never(start)
 
 

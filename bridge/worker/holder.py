@@ -163,7 +163,7 @@ class SessionHolder:
         """Set up again what Redis no longer has of a place: all of it, or the window alone."""
         if lease.place.seq == 0:
             seed = await self._find_seed()
-            return await self._leases.acquire(self._keys, seed) if seed else lease
+            return await self._leases.acquire(self._keys, seed, under=lease.token) if seed else lease
         known = len(Window(self._window_events, lease.window))
         if known >= min(self._window_events, lease.place.seq):
             return lease
@@ -174,7 +174,7 @@ class SessionHolder:
         log.warning(
             "window.restored", **self._labels, reason="it was deleted or evicted; set maxmemory-policy noeviction"
         )
-        return await self._leases.acquire(self._keys, WindowOnly(window=seed.window))
+        return await self._leases.acquire(self._keys, WindowOnly(window=seed.window), under=lease.token)
 
     async def _find_seed(self) -> Seed | None:
         """The place of a session of which Redis knows none: a new one, or its state was deleted, evicted or flushed.

@@ -421,6 +421,38 @@ async def test_a_window_that_was_deleted_under_its_holder_is_made_whole_at_the_n
     await left(holder)
 
 
+async def test_a_window_made_of_entries_that_a_rollback_took_loses_no_event(
+    holder: SessionHolder, rig: Rig, session: SimulatedSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis fails over just between reading the entries and setting up the window."""
+    await taken(holder)
+    session.generate(3)
+    await landed(rig, 3)
+    keys = (KEYS.events, KEYS.state, KEYS.seen)
+    snapshot = {key: await rig.redis.dump(key) for key in keys}
+    session.generate(3)
+    await landed(rig, 6)
+    await left(holder)
+    await rig.redis.delete(KEYS.seen)
+    find_seed = rig.leases.find_seed
+
+    async def fail_over(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        seed = await find_seed(*arguments)
+        await rig.redis.delete(*keys)
+        for key, value in snapshot.items():
+            await rig.redis.restore(key, 0, value or b"")
+        return seed
+
+    monkeypatch.setattr(rig.leases, "find_seed", fail_over)
+    other = rig.holder()
+    while not other.held:
+        await other.take()
+    await landed(rig, 6)
+    assert await rig.ids() == ["1", "2", "3", "4", "5", "6"]
+    await left(other)
+
+
 async def test_the_newest_memory_sets_up_an_emptied_redis(
     holder: SessionHolder, rig: Rig, session: SimulatedSession
 ) -> None:
