@@ -42,11 +42,14 @@ local token = string.format('%d-%s', (tonumber(string.match(counter or '', '^%d+
 
 redis.call('SET', lease, owner, 'PX', ttl_ms)
 local seeded = 0
-if mode == 'seed' and redis.call('HEXISTS', state, 'seq') == 0 then -- nothing was ever committed under this state
+-- A commit writes all three: where one is missing nothing was ever committed, or a part of the place was lost.
+local stood = redis.call('HMGET', state, 'cursor', 'ordinal', 'seq')
+local whole = stood[1] and stood[2] and stood[3]
+if mode == 'seed' and not whole then
   redis.call('DEL', seen)
   for at = 12, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
   redis.call('HSET', state, 'cursor', ARGV[8], 'ordinal', ARGV[9], 'seq', ARGV[10], 'commits', ARGV[11])
-  seeded = 1
+  seeded, whole = 1, true
 elseif mode == 'window' then
   redis.call('DEL', seen)
   for at = 12, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
@@ -57,5 +60,6 @@ redis.call('HSETNX', state, 'commits', 0)
 
 local place = redis.call('HMGET', state, 'cursor', 'ordinal', 'seq', 'commits', 'phase', 'mark')
 redis.call('HSET', state, 'taken', place[4]) -- tells whoever is fenced whether its last commits still stood
-return { 'OK', token, place[1] or '', place[2] or '0', place[3] or '0', place[4], place[5], place[6] or '',
+if not whole then place[1], place[2], place[3] = '', '0', '0' end
+return { 'OK', token, place[1], place[2], place[3], place[4], place[5], place[6] or '',
   redis.call('LRANGE', seen, 0, -1), seeded }

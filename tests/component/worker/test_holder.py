@@ -561,7 +561,7 @@ async def test_a_state_that_makes_no_sense_concerns_this_session_alone(
     holder: SessionHolder, rig: Rig, damage: dict[str, Any]
 ) -> None:
     """It is told with the key's name, and must not end the worker."""
-    state: dict[Any, Any] = {"token": "1-x", "commits": "1", "seq": "1"} | damage
+    state: dict[Any, Any] = {"token": "1-x", "cursor": "1", "ordinal": "0", "commits": "1", "seq": "1"} | damage
     await rig.redis.hset(KEYS.state, mapping=state)
     await holder.take()
     assert not holder.held
