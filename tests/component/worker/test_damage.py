@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bridge.lab.redis_server import RedisServer
-from bridge.lab.simulator import SimulatedSession, Simulator
+from bridge.lab.simulator import CursorRule, Poison, SimulatedSession, Simulator
 from bridge.worker.holder import SessionHolder
 from tests.support.pump_rig import KEYS, Rig, rig_of
 from tests.support.worker import until
@@ -83,3 +83,27 @@ async def test_a_state_that_has_lost_a_field_loses_no_event_and_brings_none_agai
     await left(holder)
     await grow(rig.holder() if held else holder, rig, session, 3)
     await assert_kept(rig, session)
+
+
+@pytest.mark.parametrize("lost", [(KEYS.seen,), (KEYS.state, KEYS.seen)], ids=["the window", "the state"])
+async def test_a_dead_letter_is_not_written_again_where_a_part_of_the_session_was_lost(
+    rig: Rig, simulator: Simulator, lost: tuple[str, ...]
+) -> None:
+    """The server replays it: it is known from the dead letters as the events are from the entries."""
+    session = simulator.create_session("lsn-1")
+    holder = rig.holder()
+    await grow(holder, rig, session, 2)
+    for kind in (Poison.INVALID_JSON, Poison.NO_TYPE):
+        session.poison(kind)
+    await grow(holder, rig, session, 1)
+    session.poison(Poison.INVALID_JSON)
+    await until(lambda: rig.figures.cursor == session.record[-1].id, "the dead letter is passed")
+    await left(holder)
+    await rig.redis.delete(*lost)
+    session.change(cursor=CursorRule.REPLAY)
+    holder = rig.holder()  # another worker's, which remembers nothing
+    await grow(holder, rig, session, 2)
+    letters = [entry["id"] for entry in await rig.entries(KEYS.dead_letter)]
+    assert letters == [one.id for one in session.record if one.poison]
+    assert await rig.ids() == [one.id for one in session.record if not one.poison]
+    await left(holder)
