@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,12 +30,17 @@ async def keep(night: Night, timeline: Timeline, directory: Path) -> None:
     _write(directory / "timeline.jsonl", [one._asdict() for one in timeline.faults])
     for name, session in night.sessions.items():
         entries = await night.rig.raw_entries(keys_of(session).events)
+        letters = await night.rig.raw_entries(keys_of(session).dead_letter)
         state: Any = await night.rig.client.hgetall(keys_of(session).state)
         _write(directory / f"{name}.state.jsonl", [_text(state)])
         _write(directory / f"{name}.stream.jsonl", [{"entry": entry.decode()} | _text(each) for entry, each in entries])
+        _write(
+            directory / f"{name}.letters.jsonl", [{"entry": entry.decode()} | _text(each) for entry, each in letters]
+        )
         _write(directory / f"{name}.record.jsonl", [entry.as_json() for entry in session.record])
         _write(directory / f"{name}.connections.jsonl", [one.as_json() for one in session.connections])
-        for offence in offences(session.record, entries, served(session.connections, len(session.record))):
+        ever = served(session.connections, len(session.record))
+        for offence in offences(session.record, entries, ever, {each[b"id"] for _, each in letters}):
             print(f"{name}: first {offence.kind} at {offence.at - timeline.began:.2f} s: {offence.detail}; before it")
             for fault in timeline.before(offence.at, session.session_id):
                 print(f"     {fault.line(timeline.began)}")
@@ -53,9 +58,14 @@ def served(connections: Iterable[Connection], events: int) -> list[bool]:
 
 
 def offences(
-    record: Sequence[RecordEntry], entries: Sequence[tuple[bytes, dict[bytes, bytes]]], ever: Sequence[bool]
+    record: Sequence[RecordEntry],
+    entries: Sequence[tuple[bytes, dict[bytes, bytes]]],
+    ever: Sequence[bool],
+    letters: Container[bytes] = (),
 ) -> list[Offence]:
     """The first repeat, the first step back and the first hole of a stream, compared with what the server has sent.
+
+    ``letters`` are the ids of dead letters: such an event is not missing.
 
     A hole tells how many events are missing in all, and how many of them were ever served to anybody.
     """
@@ -77,7 +87,7 @@ def offences(
             holes.append((at, reached + 1, place))
         delivered.add(place)
         reached = max(reached, place)
-    missing = [at for at in range(reached + 1) if at not in delivered]
+    missing = [at for at in range(reached + 1) if at not in delivered and (record[at].id or "").encode() not in letters]
     if missing:
         at, begin, end = next(hole for hole in holes if hole[1] <= missing[0] < hole[2])
         was = sum(ever[one] for one in missing)
@@ -87,7 +97,7 @@ def offences(
 
 
 def _place(place_of: dict[tuple[str, bytes], int], fields: dict[bytes, bytes]) -> int | None:
-    sha256 = hashlib.sha256(fields[b"data"]).digest()
+    sha256 = hashlib.sha256(fields[b"data"].decode("utf-8", "replace").encode()).digest()  # as the record has it
     place = place_of.get((fields[b"id"].decode(), sha256))
     return place_of.get(("", sha256)) if place is None else place
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from bridge.lab.simulator import Closing, CursorRule, Drop, RandomDrops, Refusal, Silence, SimulatedSession
+from bridge.lab.simulator import (
+    Closing,
+    CursorRule,
+    Drop,
+    IdStyle,
+    Poison,
+    Poisoning,
+    RandomDrops,
+    Refusal,
+    Silence,
+    SimulatedSession,
+)
 from bridge.store.commits import COMMIT
 from tests.soak.night import HISTORY_EVENTS, LEASE_SECONDS, Night
 from tests.support.worker import Worker
@@ -77,6 +88,20 @@ async def burst(night: Night) -> str:
     """Many events at once."""
     (session := _session(night)).generate(events := night.random.randint(50, 300))
     return f"{session.session_id} {events} events"
+
+
+async def poison(night: Night) -> str:
+    """An event that cannot be an entry, or hardly."""
+    kind = night.random.choice([one for one in Poison if one is not Poison.OVERSIZE])
+    Poisoning(kind=kind).apply(session := night.random.choice(night.with_ids))
+    return f"{session.session_id} {kind}"
+
+
+async def change_ids(night: Night) -> str:
+    """The server was updated: from here on its ids look otherwise."""
+    style = night.random.choice(list(IdStyle))
+    (session := night.random.choice(night.with_ids)).change(id_style=style)
+    return f"{session.session_id} {style}"
 
 
 async def kill(night: Night) -> str:
@@ -165,6 +190,14 @@ async def lose_window(night: Night) -> str:
     return session.session_id
 
 
+async def lose_state(night: Night) -> str:
+    """The state alone is gone, or a field of it: the entries tell what it was."""
+    keys = keys_of(session := night.random.choice(night.with_ids))
+    field = night.random.choice((None, "seq", "cursor", "commits", "mark", "token", "owner"))
+    await (night.rig.client.hdel(keys.state, field) if field else night.rig.client.delete(keys.state))
+    return f"{session.session_id} {field or 'all of it'}"
+
+
 async def step_clock(night: Night) -> str:
     """What a clock that jumped leaves behind: a lease for an hour, and a stranger from the future."""
     await night.rig.client.pexpire(keys_of(session := _session(night)).lease, 3_600_000)
@@ -189,7 +222,7 @@ async def lack_replicas(night: Night) -> str:
 
 
 FAULTS: tuple[Fault, ...] = (
-    *(drop, drop, drop_at_random, replay, refuse, silence, burst, burst),
+    *(drop, drop, drop_at_random, replay, refuse, silence, burst, burst, poison, change_ids),
     *(kill, terminate, pause, hang_redis, roll_back, cut_redis, lose_a_reply, lose_a_reply, flush_scripts),
-    *(evict_lease, evict, lose_window, step_clock, fill, lack_replicas),
+    *(evict_lease, evict, lose_window, lose_state, step_clock, fill, lack_replicas),
 )
