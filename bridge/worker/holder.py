@@ -179,15 +179,17 @@ class SessionHolder:
     async def _find_seed(self) -> Seed | None:
         """The place of a session of which Redis knows none: a new one, or its state was deleted, evicted or flushed.
 
-        Our memory may be older than the entries, where another worker went on after us; the entries may be gone.
+        Entries that are left tell what stands. Our memory may be older, where another worker went on after us; or ahead
+        of a Redis that went back as well, and then what it holds for committed is to be read again.
         """
-        seeds: list[Seed] = []
+        memory = found = None
         if self._remembered and not (self._emptied and self._on_lost is OnLost.RESTART):
-            seeds.append(Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs())))
+            memory = Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs()))
         if self._on_lost is OnLost.RESUME:
             found = await self._leases.find_seed(self._keys, self.session.session_id, self._window_events)
-            seeds += [found] if found else []
-        return max(seeds, key=lambda seed: seed.place.seq, default=None)
+        if found and memory and found.place.seq == memory.place.seq:
+            return memory  # it knows besides what has left no entry
+        return found or memory
 
     async def renew(self) -> None:
         """Keep the lease, and learn from Redis whether the place is still the one we committed."""

@@ -473,7 +473,7 @@ async def test_the_newest_memory_sets_up_an_emptied_redis(
     assert await rig.ids() == ["1", "2", "3", "4", "5", "6"]
 
 
-async def test_ones_own_memory_sets_up_an_emptied_redis_where_the_entries_tell_less(
+async def test_ones_own_memory_sets_up_an_emptied_redis_where_the_entries_tell_nothing(
     holder: SessionHolder, rig: Rig, session: SimulatedSession
 ) -> None:
     """The stream was trimmed or deleted with the rest."""
@@ -481,13 +481,33 @@ async def test_ones_own_memory_sets_up_an_emptied_redis_where_the_entries_tell_l
     await taken(holder)
     await landed(rig, 3)
     await left(holder)
-    found: Any = await rig.redis.xrevrange(KEYS.events, count=1)
-    await rig.redis.xdel(KEYS.events, found[0][0])
+    await rig.redis.xtrim(KEYS.events, maxlen=0)
     await rig.redis.delete(KEYS.state, KEYS.seen)
     session.generate(1)
     await taken(holder)
     await landed(rig, 4)
-    assert await rig.ids() == ["1", "2", "4"]
+    assert await rig.ids() == ["4"]
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["while it is read", "while nobody reads it"])
+async def test_a_redis_that_went_back_and_lost_the_state_besides_loses_no_event(
+    holder: SessionHolder, rig: Rig, session: SimulatedSession, held: bool
+) -> None:
+    """What this worker remembers is ahead of what stands: the entries tell where to go on."""
+    session.generate(3)
+    await taken(holder)
+    await landed(rig, 3)
+    if not held:
+        await left(holder)
+    found: Any = await rig.redis.xrevrange(KEYS.events, count=1)
+    await rig.redis.xdel(KEYS.events, found[0][0])
+    await rig.redis.delete(KEYS.state, KEYS.seen)
+    session.generate(1)
+    if held:
+        await settled(holder)
+    await taken(holder)
+    await landed(rig, 4)
+    assert await rig.ids() == ["1", "2", "3", "4"]
 
 
 async def test_a_session_that_is_no_longer_listed_is_looked_for_less_and_less_often(
