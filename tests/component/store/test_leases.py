@@ -249,6 +249,16 @@ async def test_renewing_after_a_takeover_leaves_the_new_holders_lease(
     assert await redis.get(KEYS.lease) == others.owner.encode()
 
 
+async def test_a_renewal_of_a_lease_whose_owner_is_not_known_tells_the_commits_that_stand(
+    leases: Leases, redis: Redis
+) -> None:
+    """Nobody else has come, so nothing was rolled back."""
+    lease = await acquired(leases, Seed(place=PLACE, window=()))
+    await redis.hset(KEYS.state, "commits", 9)
+    await redis.hdel(KEYS.state, "owner")
+    assert await leases.renew(KEYS, lease.token) == Fenced(commits=9)
+
+
 async def test_renewing_in_an_emptied_redis_is_lost(leases: Leases, redis: Redis) -> None:
     """And sets nothing up."""
     lease = await acquired(leases)
