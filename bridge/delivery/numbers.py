@@ -66,7 +66,7 @@ class Numbers:
         known: dict[int, int] = {}
         for first, run in self._runs:
             known.update((key, first + at) for at, key in enumerate(run) if first + at > seq)
-        return Reissue(known, [hole for hole in self._holes if hole.stop > seq + 1], self.highest)
+        return Reissue(known, tuple(self._holes), self.highest)
 
 
 class Reissue:
