@@ -161,11 +161,12 @@ class SessionHolder:
 
     async def _complete(self, lease: Lease) -> Lease | HeldBy | None:
         """Set up again what Redis no longer has of a place: all of it, or the window alone."""
-        if lease.place.seq == 0:
+        place = lease.place
+        if place.seq == 0 and place.cursor is None:
             seed = await self._find_seed()
             return await self._leases.acquire(self._keys, seed, under=lease.token) if seed else lease
         known = len(Window(self._window_events, lease.window))
-        if known >= min(self._window_events, lease.place.seq):
+        if known >= min(self._window_events, max(place.seq, 1)):  # behind a cursor stands one event at least
             return lease
         # From the entries only: after a rollback our memory knows events that Redis does not, and would skip them.
         seed = await self._leases.find_seed(self._keys, self.session.session_id, self._window_events)

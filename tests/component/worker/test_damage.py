@@ -107,3 +107,22 @@ async def test_a_dead_letter_is_not_written_again_where_a_part_of_the_session_wa
     assert letters == [one.id for one in session.record if one.poison]
     assert await rig.ids() == [one.id for one in session.record if not one.poison]
     await left(holder)
+
+
+async def test_a_dead_letter_that_all_began_with_is_known_though_the_window_was_lost(
+    rig: Rig, simulator: Simulator
+) -> None:
+    """It has no number; and sent again, it would pass for another event under the id that we stand behind."""
+    session = simulator.create_session("lsn-1")
+    holder = rig.holder()
+    session.poison(Poison.INVALID_JSON)
+    await holder.take()
+    await until(lambda: rig.figures.cursor == "1", "the dead letter is passed")
+    await left(holder)
+    await rig.redis.delete(KEYS.seen)
+    session.change(overlap_events=1)
+    holder = rig.holder()
+    await grow(holder, rig, session, 1)
+    assert [entry["id"] for entry in await rig.entries(KEYS.dead_letter)] == ["1"]
+    assert await rig.ids() == ["2"]
+    await left(holder)
