@@ -118,12 +118,16 @@ def test_numbers_that_were_given_unseen_are_taken_to_come_in_order() -> None:
     assert numbered(numbers, 1, *map(event, "bcdg")) == [("b", 2), ("c", 3), ("d", 4), ("5-6", 4), ("g", 7)]
 
 
-def test_numbers_that_were_declared_lost_stay_so() -> None:
+@pytest.mark.parametrize("lost", [1, 5])
+def test_numbers_that_were_declared_lost_stay_so(lost: int) -> None:
     """They had events once, though nobody remembers which."""
     numbers = Numbers()
-    hole = marker("gap", {}, at=1.0, cursor=None, ordinal=0)._replace(skip=5)
+    hole = marker("gap", {}, at=1.0, cursor=None, ordinal=0)._replace(skip=lost)
     numbers.landed([event("a"), hole, event("b")], 0)
-    assert numbered(numbers, 0, *map(event, "axb")) == [("a", 1), ("2-7", 1), ("x", 8), ("b", 9)]
+    highest = 2 + lost
+    assert numbered(numbers, 0, *map(event, "axb")) == [
+        *[("a", 1), (f"2-{highest}", 1), ("x", highest + 1), ("b", highest + 2)]
+    ]
 
 
 def test_letters_and_holes_in_a_commit_are_not_counted_as_events() -> None:
