@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bridge.model.labels import DeadLetterReason
+from bridge.model.records import ServerSentEvent
 
 __all__ = [
     "CONTROL_TYPES",
     "STREAM_END",
     "STREAM_HEARTBEAT",
     "STREAM_START",
+    "Kind",
     "NotAnEnvelope",
+    "kind_of",
     "timestamp_of",
     "type_of",
     "types_of",
@@ -36,6 +39,10 @@ class NotAnEnvelope(NamedTuple):
 
     reason: DeadLetterReason
     detail: str
+
+
+Kind = str | NotAnEnvelope
+"""The type of a lens event, or why it has none."""
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -57,6 +64,15 @@ def type_of(raw: bytes) -> str | NotAnEnvelope:
         return _decode(raw).type
     except _REFUSALS:
         return _type_beside_nan(raw) or _type_by_python(raw)
+
+
+def kind_of(event: ServerSentEvent) -> Kind:
+    """The type of an event, or why it has none. Never raises."""
+    if event.oversize_bytes:
+        return NotAnEnvelope(
+            DeadLetterReason.OVERSIZE, f"{event.oversize_bytes} bytes, more than source.max_event_bytes"
+        )
+    return type_of(event.raw)
 
 
 def types_of(raws: Iterable[bytes]) -> list[str] | None:

@@ -6,23 +6,29 @@ The intake knows the place *received*; the place *committed* follows it, batch b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bridge.delivery.batch import records_in
 from bridge.delivery.echoes import echo, masked
-from bridge.delivery.envelopes import CONTROL_TYPES, STREAM_END, STREAM_HEARTBEAT, NotAnEnvelope, type_of, types_of
-from bridge.delivery.markers import escaped, marker
+from bridge.delivery.envelopes import (
+    CONTROL_TYPES,
+    STREAM_END,
+    STREAM_HEARTBEAT,
+    Kind,
+    NotAnEnvelope,
+    kind_of,
+    types_of,
+)
+from bridge.delivery.markers import escaped, marker, may_need_escape
 from bridge.delivery.replay import ContentReplay, Verdict
 from bridge.delivery.window import Window, digest_of, digests_of, hash8
 from bridge.masking import Secrets
-from bridge.model.labels import DeadLetterReason, GapReason
+from bridge.model.labels import GapReason
 from bridge.model.place import Place
 from bridge.model.records import DeadLetter, Piece, PlainEvents, Record, Run, ServerSentEvent
 
 __all__ = ["HOLD_SECONDS", "Accepted", "Intake"]
-
-Kind = str | NotAnEnvelope
-"""The type of a lens event, or why it has none."""
 
 HOLD_SECONDS = 2.0
 """How long a connection may be idle while it is undecided whether what it brought is a replay. Replays come in one
@@ -78,7 +84,8 @@ class Intake:
         self._content: ContentReplay | None = None
         self._held: list[tuple[ServerSentEvent, float]] = []
         self._held_bytes = 0
-        self._doubtful: set[str] = set()  # keys published undecided: they may be the replay, and so no end of it
+        self._convincing = 0  # of those that are held, so many from the front: an earlier connection's, and a replay
+        self._dropped = 0  # duplicates that are still to be told
         self._gap_open = False
 
     @property
@@ -97,11 +104,9 @@ class Intake:
         self._position = 0 if by_position else self._ordinal
         self._replaying = by_position
         # What an earlier connection left undecided stays held: its replay begins anew, or what comes proves it new.
-        if by_position or not remembered:
-            self._content = None
-        else:
-            self._doubtful &= remembered.keys()
-            self._content = ContentReplay([one for key, one in remembered.items() if key not in self._doubtful])
+        if self._content is not None and self._content.convincing:
+            self._keep_last_replay()
+        self._content = None if by_position or not remembered else ContentReplay(list(remembered.values()))
 
     def gap(self, reason: GapReason, *, outage_seconds: float, at: float) -> list[Record] | None:
         """What to append for a gap (nothing, with markers off); None where it is none.
@@ -134,18 +139,16 @@ class Intake:
             if (accepted := self._accept_run(events, received_at)) is not None:
                 return accepted
             events = events.events()
-        accepted = Accepted()
+        accepted, self._dropped = Accepted(duplicates=self._dropped), 0
         types = accepted.types
         events, accepted.masked = masked(self._secrets, events)
         for event in events:
-            kind = _kind_of(event)
-            if isinstance(kind, str):
-                if kind in CONTROL_TYPES:
-                    self._control(kind, accepted)
-                    continue
-                label = kind
-            else:
-                label = ""
+            kind = kind_of(event)
+            if kind in CONTROL_TYPES:
+                accepted.heartbeats += kind == STREAM_HEARTBEAT
+                accepted.ended |= kind == STREAM_END
+                continue
+            label = kind if isinstance(kind, str) else ""
             types[label] = types.get(label, 0) + 1
             if event.id:
                 self._with_id(event, event.id, kind, received_at, accepted)
@@ -168,7 +171,7 @@ class Intake:
             return None
         if not self._window.all_new(digests):
             return None
-        if not CONTROL_TYPES.isdisjoint(counts) or not "".join(counts).isascii() or _may_need_escape(ids, counts):
+        if not CONTROL_TYPES.isdisjoint(counts) or not "".join(counts).isascii() or may_need_escape(ids, counts):
             return None
         if echo(self._secrets, raws, ids):
             return None
@@ -177,13 +180,9 @@ class Intake:
         self._ordinal, self._position = 0, 0
         self._arrived, self._begun = True, True
         self._replaying = self._gap_open = False
-        return Accepted(records=[Run.of(ids, types, raws, list(digests.values()), received_at)], types=counts)
-
-    def _control(self, kind: str, accepted: Accepted) -> None:
-        if kind == STREAM_HEARTBEAT:
-            accepted.heartbeats += 1
-        elif kind == STREAM_END:
-            accepted.ended = True
+        run = Run.of(ids, types, raws, list(digests.values()), received_at)
+        dropped, self._dropped = self._dropped, 0
+        return Accepted(records=[run], types=counts, duplicates=dropped)
 
     def _with_id(self, event: ServerSentEvent, id: str, kind: Kind, received_at: float, accepted: Accepted) -> None:
         if self._held:
@@ -262,7 +261,18 @@ class Intake:
             self._release_undecided(accepted)
 
     def _drop_held(self) -> None:
-        self._held, self._held_bytes = [], 0
+        self._held, self._held_bytes, self._convincing = [], 0, 0
+
+    def _keep_last_replay(self) -> None:
+        """Of all that connections without an end have replayed, the last is enough to publish if it was none."""
+        self._drop_convincing()
+        self._convincing = len(self._held)
+
+    def _drop_convincing(self) -> None:
+        self._dropped += self._convincing
+        self._held_bytes -= sum(len(event.raw) for event, _ in self._held[: self._convincing])
+        del self._held[: self._convincing]
+        self._convincing = 0
 
     def _place_without_id(
         self, event: ServerSentEvent, kind: Kind, digest: bytes, received_at: float, accepted: Accepted
@@ -314,12 +324,16 @@ class Intake:
         held, self._content = self._held, None
         self._drop_held()
         for event, received_at in held:
-            self._place_without_id(event, _kind_of(event), digest_of(event.raw), received_at, accepted)
+            self._place_without_id(event, kind_of(event), digest_of(event.raw), received_at, accepted)
 
     def _release_undecided(self, accepted: Accepted) -> None:
+        """Publish what is held, and forget it: it may be the replay, and no later one would stand the repeats in it."""
+        self._drop_convincing()
         already = len(accepted.records)
         self._release_into(accepted)
-        self._doubtful.update(record.key for record in accepted.records[already:] if isinstance(record, Record))
+        released = records_in(accepted.records[already:])
+        self._window.forget(record.key for record in released)
+        accepted.records[already:] = [record._replace(digest=b"") for record in released]
 
     def _marker(self, kind: str, detail: Mapping[str, object], at: float) -> list[Record]:
         if not self._markers:
@@ -327,17 +341,5 @@ class Intake:
         return [marker(kind, detail, at=at, cursor=self.cursor, ordinal=self._ordinal)]
 
 
-def _may_need_escape(ids: list[str], types: Collection[str]) -> bool:
-    return any(escaped("bridge-", type) != "bridge-" for type in types) and "bridge-" in "\n".join(ids)
-
-
 def _key_of(key: str, kind: Kind) -> str:
-    return escaped(key, kind) if key.startswith("bridge-") and isinstance(kind, str) else key
-
-
-def _kind_of(event: ServerSentEvent) -> Kind:
-    if event.oversize_bytes:
-        return NotAnEnvelope(
-            DeadLetterReason.OVERSIZE, f"{event.oversize_bytes} bytes, more than source.max_event_bytes"
-        )
-    return type_of(event.raw)
+    return escaped(key, kind) if isinstance(kind, str) else key

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from bridge.model.records import Record
 
-__all__ = ["escaped", "is_marker", "marker", "unescaped"]
+__all__ = ["escaped", "is_marker", "marker", "may_need_escape", "unescaped"]
 
 _TYPE, _KEY, _ESCAPE = "bridge.", "bridge-", "server-"
 
@@ -32,6 +32,11 @@ def is_marker(key: str, type: str) -> bool:
 def escaped(key: str, type: str) -> str:
     """The key under which an event is published: its own, but where it would make the event pass for a marker."""
     return _ESCAPE + key if is_marker(key, type) else key
+
+
+def may_need_escape(keys: Iterable[str], types: Iterable[str]) -> bool:
+    """Whether any of these keys could have to be escaped with any of these types."""
+    return any(type.startswith(_TYPE) for type in types) and any(key.startswith(_KEY) for key in keys)
 
 
 def unescaped(key: str, type: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bridge.delivery.markers import marker
 from bridge.model.labels import GapReason
@@ -22,6 +22,9 @@ REMEMBERED_EVENTS = 16_384
 for a quiet one. At 1,000 events a second that covers the 16 s of a failover; what lies further back is taken to be
 served in order."""
 
+REMEMBERED_HOLES = 256
+"""How many declared holes are known: each is one rollback behind which the server did not serve everything again."""
+
 
 class Numbers:
     """Which events bear the last numbers that Redis has acknowledged to this worker, whatever Redis knows now."""
@@ -31,6 +34,7 @@ class Numbers:
         self._size = size_events
         self._count = 0
         self._runs: deque[tuple[int, array[int]]] = deque()  # first number, keys by their hash: they need no room
+        self._holes: deque[range] = deque(maxlen=REMEMBERED_HOLES)
 
     def landed(self, batch: Iterable[Piece], seq: int) -> None:
         """A commit has landed behind number ``seq``."""
@@ -40,7 +44,10 @@ class Numbers:
                 run.extend(map(hash, record.keys))
             elif record.skip is not None:
                 self._add(first, run)
-                first, run = first + len(run) + record.skip, array("q")
+                first += len(run)
+                if record.skip:
+                    self._holes.append(range(first, first + record.skip))
+                first, run = first + record.skip, array("q")
             elif record.dead is None:
                 run.append(hash(record.key))
         self._add(first, run)
@@ -61,15 +68,16 @@ class Numbers:
         known: dict[int, int] = {}
         for first, run in self._runs:
             known.update((key, first + at) for at, key in enumerate(run) if first + at > seq)
-        return Reissue(known, self.highest)
+        return Reissue(known, tuple(self._holes), self.highest)
 
 
 class Reissue:
     """Numbers events that may come for the second time. Works on records in the order of their commits."""
 
-    def __init__(self, known: dict[int, int], highest: int) -> None:
+    def __init__(self, known: dict[int, int], holes: Sequence[range], highest: int) -> None:
         self._known = known
-        self._lowest = min(known.values(), default=highest + 1)
+        self._given = frozenset(known.values())
+        self._holes = holes
         self._highest = highest
 
     def declared(self, batch: Iterable[Record], place: Place, *, at: float, markers: bool) -> list[Record]:
@@ -100,9 +108,10 @@ class Reissue:
         known = self._known.get(hash(record.key), 0)
         if known > seq:
             return known
-        if seq + 1 < self._lowest:
-            return seq + 1
-        return self._highest + 1
+        # Whose number it was may be forgotten, or was never heard of: a commit whose reply did not come, another
+        # worker's time between two of ours. Then it is taken to come in order.
+        theirs = seq + 1 in self._given or any(seq + 1 in hole for hole in self._holes)
+        return self._highest + 1 if theirs else seq + 1
 
 
 def _hole(first: int, last: int, *, at: float, cursor: str | None, ordinal: int) -> Record:

@@ -1,4 +1,4 @@
-"""The place of a session as its own entries tell it, for when the state beside them is gone. Pure.
+"""The place of a session as its own entries and dead letters tell it, for when the state beside them is gone. Pure.
 
 Somebody deleted the state, or Redis evicted it. Starting from nothing would publish the server's history a second time
 and number it from 1 again; but the last entries hold all that is needed: `seq`, the id to resume after, and what to
@@ -17,7 +17,7 @@ from bridge.delivery.window import Window, digest_of, hash8
 from bridge.model.place import Place
 from bridge.model.records import Record
 
-__all__ = ["Seed", "Trace", "seed_from_traces", "trace_of"]
+__all__ = ["Seed", "Trace", "seed_from_traces", "trace_of", "trace_of_letter"]
 
 _WITHOUT_ID = re.compile(r"(?P<id>.*)#(?P<ordinal>[0-9]+)-(?P<hash>[0-9a-f]{8})", re.DOTALL)
 _REUSED = re.compile(r"(?P<id>.*)~(?P<hash>[0-9a-f]{8})", re.DOTALL)
@@ -32,7 +32,10 @@ class Seed:
 
 
 class Trace(NamedTuple):
-    """What is kept of an entry; ``digest`` is empty for a marker, ``given`` is the key without what escapes it."""
+    """What is kept of an entry; ``digest`` is empty where its bytes tell nothing: of a marker, or cut.
+
+    ``given`` is the key without what escapes it; ``seq`` is 0 for a dead letter, which has no number.
+    """
 
     key: str
     given: str
@@ -47,6 +50,12 @@ def trace_of(entry: Mapping[bytes, bytes]) -> Trace:
     return Trace(key, unescaped(key, type), int(entry[b"seq"]), digest)
 
 
+def trace_of_letter(letter: Mapping[bytes, bytes]) -> Trace:
+    """Of a dead letter. One that was cut, or that the bridge did not write, tells nothing."""
+    key = letter.get(b"id", b"").decode(errors="replace")
+    return Trace(key, key, 0, digest_of(letter[b"data"]) if letter.get(b"truncated") == b"0" and key else b"")
+
+
 def seed_from_traces(traces: Sequence[Trace]) -> Seed | None:
     """``traces`` are those of one session, oldest first, up to the last one. None where there are none."""
     if not traces:
@@ -57,7 +66,9 @@ def seed_from_traces(traces: Sequence[Trace]) -> Seed | None:
     for record in known:
         window.remember(record.key, record.digest)
     window.committed(window.seal(known))
-    return Seed(place=Place(cursor=cursor, ordinal=ordinal, seq=traces[-1].seq), window=tuple(window.blobs()))
+    return Seed(
+        place=Place(cursor=cursor, ordinal=ordinal, seq=max(one.seq for one in traces)), window=tuple(window.blobs())
+    )
 
 
 def _cursor_of(traces: Sequence[Trace]) -> tuple[str | None, int]:

@@ -86,6 +86,11 @@ class Window:
         """Whether none of ``keys`` is known, and each is short enough to be remembered as it is."""
         return self._digests.keys().isdisjoint(keys) and max(map(len, keys)) <= _LONGEST_KEY
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Take back what was just remembered and is in no commit yet; to be committed with an empty digest."""
+        for key in keys:
+            self._digests.pop(key if len(key) <= _LONGEST_KEY else _shorten(key), None)
+
     def remember_all(self, digests: Mapping[str, bytes]) -> None:
         """Take in events, the digest of each by its key, of which `all_new` was said."""
         if self._size:

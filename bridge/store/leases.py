@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, assert_never
 
-from bridge.delivery.recovery import Seed, Trace, seed_from_traces, trace_of
+from bridge.delivery.recovery import Seed, Trace, seed_from_traces, trace_of, trace_of_letter
 from bridge.delivery.window import Window
 from bridge.errors import FaultKind, SinkFault
 from bridge.model.keys import SessionKeys
@@ -33,6 +33,8 @@ _FIND = Script.of(_LUA.joinpath("find.lua").read_text())
 # How far back in a stream to look for a session's last entries; how many at once, where each may be an embedding of
 # 200 KB; and how many of them are enough at least.
 _MAX_PAGES, _PAGE_ENTRIES, _ENOUGH_ENTRIES = 100, 100, 1000
+
+_EntryId = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,17 @@ class Leases:
         self.releases = 0
         self._ttl_ms = int(ttl_seconds * 1000)
 
-    async def acquire(self, keys: SessionKeys, start: Start = _BEGIN, *, overdue: bytes = b"") -> Lease | HeldBy | None:
+    async def acquire(
+        self, keys: SessionKeys, start: Start = _BEGIN, *, overdue: bytes = b"", under: str = ""
+    ) -> Lease | HeldBy | None:
         """Take a lease that is free, ours already, or held by one whose beat is still ``overdue``: with a new token.
 
-        None where `Wait` was to wait. Raises SinkFault.
+        ``under`` is the token under which a `Seed` or `WindowOnly` was found. None where `Wait` was to wait, and where
+        Redis has gone back behind that token. Raises SinkFault.
         """
         arguments: list[Argument] = [
             *(self.owner, self._ttl_ms, uuid.uuid4().hex[:12], f"{time.time():.3f}", overdue),
-            *_arguments_of(start),
+            *_arguments_of(start, under),
         ]
         packed = _ACQUIRE.pack((keys.lease, keys.state, keys.seen), arguments)
         reply = await self._link.run(_ACQUIRE, packed)
@@ -111,37 +116,56 @@ class Leases:
         self.releases += 1
 
     async def find_seed(self, keys: SessionKeys, session_id: str, window_events: int = 0) -> Seed | None:
-        """The place that a session's own entries tell, for a state that was lost. Raises SinkFault.
+        """The place that a session's own entries and dead letters tell, for a state that was lost. Raises SinkFault.
 
         ``window_events``: how many of them its window should hold, where there are so many.
         """
         enough = max(_ENOUGH_ENTRIES, window_events)
-        traces: list[Trace] = []
+        traces = await self._traces(keys.events, session_id, trace_of, enough)
+        oldest = traces[-1][0] if len(traces) >= enough else (0, 0)
+        letters = await self._traces(keys.dead_letter, session_id, trace_of_letter, enough, oldest)
+        both = sorted(traces + letters, key=lambda found: found[0])  # one clock, that of Redis, has written both
+        return seed_from_traces([trace for _, trace in both])
+
+    async def _traces(
+        self,
+        key: str,
+        session_id: str,
+        read: Callable[[dict[bytes, bytes]], Trace],
+        enough: int,
+        oldest: _EntryId = (0, 0),
+    ) -> list[tuple[_EntryId, Trace]]:
+        """The last entries of a session in one stream, ``enough`` of them or back to ``oldest``."""
+        traces: list[tuple[_EntryId, Trace]] = []
         begin = "+"
         for _ in range(_MAX_PAGES):
-            packed = _FIND.pack((keys.events,), (begin, _PAGE_ENTRIES, session_id))
-            found, last, looked_at = await self._link.run(_FIND, packed)
+            found, last, looked_at = await self._link.run(_FIND, _FIND.pack((key,), (begin, _PAGE_ENTRIES, session_id)))
             try:
-                traces += [trace_of(dict(zip(fields[::2], fields[1::2], strict=True))) for fields in found]
+                traces += [(_order(id), read(dict(zip(it[::2], it[1::2], strict=True)))) for id, it in found]
             except (KeyError, ValueError) as error:
-                detail = f"{keys.events} holds an entry of {session_id} that the bridge did not write ({error!r})"
+                detail = f"{key} holds an entry of {session_id} that the bridge did not write ({error!r})"
                 raise SinkFault(FaultKind.DAMAGED, f"{detail} - delete it with XDEL") from error
-            if looked_at < _PAGE_ENTRIES or len(traces) >= enough:
+            if looked_at < _PAGE_ENTRIES or len(traces) >= enough or _order(last) < oldest:
                 break
             begin = f"({last.decode()}"
-        return seed_from_traces(traces[::-1])
+        return traces
 
 
-def _arguments_of(start: Start) -> list[Argument]:
+def _order(entry_id: bytes) -> _EntryId:
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number)
+
+
+def _arguments_of(start: Start, under: str) -> list[Argument]:
     match start:
         case Begin():
             return ["begin"]
         case Wait():
             return ["wait"]
         case Seed(place=place, window=window):
-            return ["seed", place.cursor or "", place.ordinal, place.seq, place.commits, *window]
+            return ["seed", under, place.cursor or "", place.ordinal, place.seq, place.commits, *window]
         case WindowOnly(window=window):
-            return ["window", "", 0, 0, 0, *window]
+            return ["window", under, "", 0, 0, 0, *window]
     assert_never(start)
 
 

@@ -161,11 +161,12 @@ class SessionHolder:
 
     async def _complete(self, lease: Lease) -> Lease | HeldBy | None:
         """Set up again what Redis no longer has of a place: all of it, or the window alone."""
-        if lease.place.seq == 0:
+        place = lease.place
+        if place.seq == 0 and place.cursor is None:
             seed = await self._find_seed()
-            return await self._leases.acquire(self._keys, seed) if seed else lease
+            return await self._leases.acquire(self._keys, seed, under=lease.token) if seed else lease
         known = len(Window(self._window_events, lease.window))
-        if known >= min(self._window_events, lease.place.seq):
+        if known >= min(self._window_events, max(place.seq, 1)):  # behind a cursor stands one event at least
             return lease
         # From the entries only: after a rollback our memory knows events that Redis does not, and would skip them.
         seed = await self._leases.find_seed(self._keys, self.session.session_id, self._window_events)
@@ -174,20 +175,22 @@ class SessionHolder:
         log.warning(
             "window.restored", **self._labels, reason="it was deleted or evicted; set maxmemory-policy noeviction"
         )
-        return await self._leases.acquire(self._keys, WindowOnly(window=seed.window))
+        return await self._leases.acquire(self._keys, WindowOnly(window=seed.window), under=lease.token)
 
     async def _find_seed(self) -> Seed | None:
         """The place of a session of which Redis knows none: a new one, or its state was deleted, evicted or flushed.
 
-        Our memory may be older than the entries, where another worker went on after us; the entries may be gone.
+        Entries that are left tell what stands. Our memory may be older, where another worker went on after us; or ahead
+        of a Redis that went back as well, and then what it holds for committed is to be read again.
         """
-        seeds: list[Seed] = []
+        memory = found = None
         if self._remembered and not (self._emptied and self._on_lost is OnLost.RESTART):
-            seeds.append(Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs())))
+            memory = Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs()))
         if self._on_lost is OnLost.RESUME:
             found = await self._leases.find_seed(self._keys, self.session.session_id, self._window_events)
-            seeds += [found] if found else []
-        return max(seeds, key=lambda seed: seed.place.seq, default=None)
+        if found and memory and found.place.seq == memory.place.seq:
+            return memory  # it knows besides what has left no entry
+        return found or memory
 
     async def renew(self) -> None:
         """Keep the lease, and learn from Redis whether the place is still the one we committed."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 
+from bridge.lab.simulator.lens.connection import Connection
+from bridge.lab.simulator.lens.history import RecordEntry
+from tests.soak.evidence import offences, served
 from tests.soak.follower import Seen
+from tests.soak.timeline import Happened, Timeline
 from tests.support.worker import ROOT, python_environment
 
 
@@ -22,6 +27,22 @@ async def test_a_short_soak_is_kept_and_says_what_went_wrong(fault_seed: int) ->
     assert text.splitlines()[-1] == "kept"
     assert "exactly once: " in text
     assert "faults: " in text
+
+
+def test_the_first_repeat_and_hole_of_a_stream_are_found_with_what_went_before_them() -> None:
+    """What verify's no is explained by: missing events that nobody was ever served are no loss of the worker's."""
+    record = [RecordEntry(str(n), hashlib.sha256(b"%d" % n).digest(), "t", None) for n in range(8)]
+    standing = (0, 1, 2, 1, 5, 7)
+    entries = [(b"%d-0" % (1000 * at), {b"id": b"%d" % n, b"data": b"%d" % n}) for at, n in enumerate(standing)]
+    ever = served([Connection(session_id="s", position=2, events=3, skipped=1)], len(record))
+    assert ever == [False, False, False, True, True, True, False, False]
+    repeat, hole = offences(record, entries, ever, {b"6"})
+    assert (repeat.kind, repeat.at) == ("repeat", 3.0)
+    assert (hole.kind, hole.at) == ("hole", 4.0)
+    assert hole.detail == "events 3 to 4; missing in all 2, of which 2 were ever served"
+    faults = [Happened(at, at, "kill", whom) for at, whom in ((1, "worker-1"), (2, "a1"), (3, "b1 429"), (5, "b1"))]
+    before = Timeline(0.0, faults).before(4.0, "b1")
+    assert [one.whom for one in before] == ["worker-1", "b1 429"]
 
 
 def test_a_number_that_goes_to_another_event_is_seen() -> None:

@@ -1,4 +1,7 @@
-"""The command line of the soak: faults for so many minutes, then the verdict."""
+"""The command line of the soak: faults for so many minutes, then the verdict.
+
+Where the verdict is no, all that can be known of the night is kept in the directory that was printed first.
+"""
 
 from __future__ import annotations
 
@@ -16,48 +19,55 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from bridge.verify.report import render_text
+from tests.soak.evidence import keep
 from tests.soak.faults import FAULTS
 from tests.soak.follower import Follower, Seen
 from tests.soak.night import WITHOUT_IDS, Night, opened
+from tests.soak.timeline import Happened, Timeline
 from tests.support.worker import until
 from tests.support.worker_rig import keys_of
 
 SETTLE_SECONDS = 120
 TELL_SECONDS = 10.0
+PAUSE_SECONDS = 3.0
 
 
-async def soak(seconds: float, seed: int, directory: Path) -> bool:
-    """Whether every stream was kept and every session flows."""
-    counts: Counter[str] = Counter()
+async def soak(seconds: float, seed: int, directory: Path, pause_seconds: float = PAUSE_SECONDS) -> bool:
+    """Whether every stream was kept and every session flows. ``pause_seconds``: the longest between two faults."""
+    timeline = Timeline.begun()
     async with opened(directory, seed) as night:
         streams = {name: keys_of(session).events for name, session in night.sessions.items()}
         follower = Follower(night.rig.client, streams)
         following = asyncio.create_task(follower.run())
-        await _trouble(night, follower, seconds, counts)
+        await _trouble(night, follower, seconds, timeline, pause_seconds)
         kept = await _judge(night)
         await asyncio.sleep(1)
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
-        _tell(night, follower, counts)
-        return kept and not any(seen.violations for seen in follower.seen.values())
+        _tell(night, follower, timeline)
+        kept = kept and not any(seen.violations for seen in follower.seen.values())
+        if not kept:
+            await keep(night, timeline, directory)
+        return kept
 
 
-async def _trouble(night: Night, follower: Follower, seconds: float, counts: Counter[str]) -> None:
+async def _trouble(night: Night, follower: Follower, seconds: float, timeline: Timeline, pause_seconds: float) -> None:
     end, tell = time.monotonic() + seconds, time.monotonic()
     begun = time.monotonic()
     while (now := time.monotonic()) < end:
         if now >= tell:
             events = sum(len(session.record) for session in night.sessions.values())
             read = sum(len(seen.number_of) for seen in follower.seen.values())
-            print(f"{now - begun:5.0f} s  {events} sent, {read} read, {counts.total()} faults", flush=True)
+            print(f"{now - begun:5.0f} s  {events} sent, {read} read, {len(timeline.faults)} faults", flush=True)
             tell = now + TELL_SECONDS
         fault = night.random.choice(FAULTS)
         print(f"{now - begun:8.2f}  {fault.__name__}", file=sys.stderr, flush=True)
+        began, whom = time.time(), "redis did not answer"
         with suppress(RedisError, OSError):
-            await fault(night)
-            counts[fault.__name__] += 1
-        await asyncio.sleep(night.random.uniform(0.2, 3))
+            whom = await fault(night)
+        timeline.faults.append(Happened(began, time.time(), fault.__name__, whom))
+        await asyncio.sleep(night.random.uniform(min(0.2, pause_seconds), pause_seconds))
 
 
 async def _judge(night: Night) -> bool:
@@ -68,6 +78,7 @@ async def _judge(night: Night) -> bool:
         session.clear_faults()
         session.refusals.clear()
     await night.rig.client.config_set("maxmemory", 0)
+    await night.rig.client.config_set("maxmemory-policy", "noeviction")
     await night.rig.client.config_set("min-replicas-to-write", 0)
     flowing = all([await _flows(night, name) for name in night.sessions])
     report = await night.rig.verify(*night.with_ids, settle=SETTLE_SECONDS)
@@ -104,7 +115,8 @@ async def _nothing_lost(night: Night) -> bool:
     return not lost
 
 
-def _tell(night: Night, follower: Follower, counts: Counter[str]) -> None:
+def _tell(night: Night, follower: Follower, timeline: Timeline) -> None:
+    counts = Counter(one.fault for one in timeline.faults)
     print("faults:", ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     print("session  sent  read again  markers  longest silence  numbering")
     for name, seen in follower.seen.items():
@@ -123,10 +135,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
+    parser.add_argument("--pause", type=float, default=PAUSE_SECONDS, help="longest pause between two faults, seconds")
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="lens-bridge-soak-"))
     print(f"seed {options.seed}, logs in {directory}", flush=True)
-    kept = asyncio.run(soak(options.minutes * 60, options.seed, directory))
+    kept = asyncio.run(soak(options.minutes * 60, options.seed, directory, options.pause))
     print("kept" if kept else "NOT KEPT")
     return 0 if kept else 3
 

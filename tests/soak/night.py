@@ -23,6 +23,7 @@ __all__ = ["Night", "opened"]
 ONLY_A, BOTH, ONLY_B = ("a1", "a2", "a3", "a4"), ("both1", "both2"), ("b1", "b2", "b3")
 WITHOUT_IDS = "a4"
 LEASE_SECONDS = 3
+HISTORY_EVENTS = 1500  # of the session without ids: less than the dedupe window
 
 
 @dataclass
@@ -53,7 +54,7 @@ async def opened(directory: Path, seed: int) -> AsyncIterator[Night]:
     ):
         rig = Rig(server, client, simulator, directory)
         sessions = {name: simulator.create_session(name) for name in (*ONLY_A, *BOTH, *ONLY_B)}
-        sessions[WITHOUT_IDS].change(ids=False, fresh=FreshRule.REPLAY, history_events=1500)
+        sessions[WITHOUT_IDS].change(ids=False, fresh=FreshRule.REPLAY, history_events=HISTORY_EVENTS)
         settings: dict[str, Any] = {
             "redis__url": f"redis://127.0.0.1:{proxy.port}",
             "lease__ttl_seconds": LEASE_SECONDS,
@@ -64,8 +65,8 @@ async def opened(directory: Path, seed: int) -> AsyncIterator[Night]:
         workers = [rig.worker(*(sessions[name] for name in wanted), **settings) for wanted in wishes]
         try:
             await asyncio.gather(*(worker.start() for worker in workers))
-            for session in sessions.values():
-                session.play(Profile.SIZED, rate=chance.choice((5, 10, 20, 40)))
+            for name, session in sessions.items():
+                session.play(Profile.SIZED, rate=chance.choice((5, 10) if name == WITHOUT_IDS else (5, 10, 20, 40)))
             yield Night(rig=rig, proxy=proxy, sessions=sessions, workers=workers, random=chance)
         finally:
             for session in sessions.values():

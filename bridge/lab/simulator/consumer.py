@@ -124,7 +124,7 @@ async def _stream(session: SimulatedSession, connection: Connection, request: we
         connection.finish("refused")
         return error_response(session.switches, refused.status, str(refused))
     connection.reader_id = secrets.token_hex(8)
-    connection.status = 200
+    connection.status, connection.position = 200, position
     response, stream = await _open(session, connection, request, position)
     session.join(stream)
     try:

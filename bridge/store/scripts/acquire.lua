@@ -8,9 +8,12 @@
 --       5 the beat of a holder that may be taken over, '' for none
 --       6 what to do where Redis has no place: 'begin', 'wait', or 'seed' it with what follows;
 --         'window' sets up the blobs alone, in the place of those that Redis has
---       7 cursor  8 ordinal  9 seq  10 commits  11.. window blobs
--- Answers {'HELD', owner, milliseconds left, beat, whether the lease key is gone}, {'NEW'} where it was told to wait, or
---         {'OK', token, cursor, ordinal, seq, commits, phase, mark, window blobs, whether the place was set up}.
+--       7 the token under which these were found, '' for whatever token: where Redis has another one it has gone back
+--         since, and what was found may be of entries that are gone
+--       8 cursor  9 ordinal  10 seq  11 commits  12.. window blobs
+-- Answers {'HELD', owner, milliseconds left, beat, whether the lease key is gone}, {'NEW'} where it was told to wait or
+--         has gone back, or {'OK', token, cursor, ordinal, seq, commits, phase, mark, window blobs, whether the place was
+--         set up}.
 
 local lease, state, seen = KEYS[1], KEYS[2], KEYS[3]
 local owner, ttl_ms, mode = ARGV[1], tonumber(ARGV[2]), ARGV[6]
@@ -33,19 +36,23 @@ if found ~= 'none' and found ~= 'list' then
 end
 
 if not counter and mode == 'wait' then return { 'NEW' } end
+if ARGV[7] and ARGV[7] ~= '' and ARGV[7] ~= counter then return { 'NEW' } end
 -- A counter for people and random text for safety: after a failover a counter alone could come twice.
 local token = string.format('%d-%s', (tonumber(string.match(counter or '', '^%d+') or 0)) + 1, ARGV[3])
 
 redis.call('SET', lease, owner, 'PX', ttl_ms)
 local seeded = 0
-if mode == 'seed' and redis.call('HEXISTS', state, 'seq') == 0 then -- nothing was ever committed under this state
+-- A commit writes all three: where one is missing nothing was ever committed, or a part of the place was lost.
+local stood = redis.call('HMGET', state, 'cursor', 'ordinal', 'seq')
+local whole = stood[1] and stood[2] and stood[3]
+if mode == 'seed' and not whole then
   redis.call('DEL', seen)
-  for at = 11, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
-  redis.call('HSET', state, 'cursor', ARGV[7], 'ordinal', ARGV[8], 'seq', ARGV[9], 'commits', ARGV[10])
-  seeded = 1
+  for at = 12, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
+  redis.call('HSET', state, 'cursor', ARGV[8], 'ordinal', ARGV[9], 'seq', ARGV[10], 'commits', ARGV[11])
+  seeded, whole = 1, true
 elseif mode == 'window' then
   redis.call('DEL', seen)
-  for at = 11, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
+  for at = 12, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
 end
 redis.call('HSET', state, 'token', token, 'owner', owner, 'lease_ms', ttl_ms, 'renewals', 0, 'updated_at', ARGV[4])
 redis.call('HSETNX', state, 'phase', 'active')
@@ -53,5 +60,6 @@ redis.call('HSETNX', state, 'commits', 0)
 
 local place = redis.call('HMGET', state, 'cursor', 'ordinal', 'seq', 'commits', 'phase', 'mark')
 redis.call('HSET', state, 'taken', place[4]) -- tells whoever is fenced whether its last commits still stood
-return { 'OK', token, place[1] or '', place[2] or '0', place[3] or '0', place[4], place[5], place[6] or '',
+if not whole then place[1], place[2], place[3] = '', '0', '0' end
+return { 'OK', token, place[1], place[2], place[3], place[4], place[5], place[6] or '',
   redis.call('LRANGE', seen, 0, -1), seeded }

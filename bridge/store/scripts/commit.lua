@@ -27,6 +27,7 @@ if not stands[1] then
   return { 'FENCED', 0 }
 end
 if stands[1] ~= token then return { 'FENCED', tonumber(stands[5] or 0) or 0 } end
+if expected > 0 and not stands[4] then return { 'LOST' } end -- numbers must not begin anew
 local commits, seq = tonumber(stands[2] or 0), tonumber(stands[4] or 0)
 if not commits or not seq then
   return redis.error_reply('DAMAGED ' .. state .. ' holds a commits or seq that is no number')

@@ -3,7 +3,8 @@
 --
 -- KEYS  1 stream
 -- ARGV  1 where to begin ('+' for the end)  2 how many entries to look at  3 session id
--- Answers {the session's entries as fields and values, id of the last entry looked at, how many were looked at}.
+-- Answers {the session's entries, each {its id, fields and values}, id of the last entry looked at, how many were looked
+-- at}.
 
 local page = redis.call('XREVRANGE', KEYS[1], ARGV[1], '-', 'COUNT', ARGV[2])
 local found = {}
@@ -11,7 +12,7 @@ for _, entry in ipairs(page) do
   local fields = entry[2]
   for at = 1, #fields, 2 do
     if fields[at] == 'session_id' and fields[at + 1] == ARGV[3] then
-      found[#found + 1] = fields
+      found[#found + 1] = entry
       break
     end
   end

@@ -249,6 +249,16 @@ async def test_renewing_after_a_takeover_leaves_the_new_holders_lease(
     assert await redis.get(KEYS.lease) == others.owner.encode()
 
 
+async def test_a_renewal_of_a_lease_whose_owner_is_not_known_tells_the_commits_that_stand(
+    leases: Leases, redis: Redis
+) -> None:
+    """Nobody else has come, so nothing was rolled back."""
+    lease = await acquired(leases, Seed(place=PLACE, window=()))
+    await redis.hset(KEYS.state, "commits", 9)
+    await redis.hdel(KEYS.state, "owner")
+    assert await leases.renew(KEYS, lease.token) == Fenced(commits=9)
+
+
 async def test_renewing_in_an_emptied_redis_is_lost(leases: Leases, redis: Redis) -> None:
     """And sets nothing up."""
     lease = await acquired(leases)
@@ -287,6 +297,25 @@ async def test_a_window_is_set_up_alone_in_the_place_of_what_is_left_of_it(
     restored = await leases.acquire(KEYS, WindowOnly(window=(b"1\n87654321b", b"1\n12345678a")))
     assert isinstance(restored, Lease)
     assert (restored.place, restored.window) == (PLACE, (b"1\n87654321b", b"1\n12345678a"))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [WindowOnly(window=(b"1\n87654321b",)), Seed(place=PLACE, window=(b"1\n87654321b",))],
+    ids=["window", "seed"],
+)
+async def test_what_was_found_before_redis_went_back_is_not_set_up(leases: Leases, redis: Redis, start: Start) -> None:
+    """A window made of entries that are gone would pass them for known when they are sent again, and lose them."""
+    await acquired(leases)
+    state, before = await redis.dump(KEYS.state), await hash_of(redis)
+    lease = await acquired(leases)  # under this token the entries were read
+    await redis.delete(KEYS.state)
+    await redis.restore(KEYS.state, 0, state or b"")
+    assert await leases.acquire(KEYS, start, under=lease.token) is None
+    assert (await hash_of(redis), await redis.exists(KEYS.seen)) == (before, 0)
+    again = await leases.acquire(KEYS, start, under=(await acquired(leases)).token)
+    assert isinstance(again, Lease)
+    assert again.window == start.window  # type: ignore[union-attr]
 
 
 async def test_releasing_leaves_the_place(leases: Leases, redis: Redis) -> None:

@@ -109,6 +109,27 @@ def test_an_event_that_comes_out_of_turn_gets_a_number_of_its_own() -> None:
     assert numbered(acknowledged(*"abcd"), 1, event("c"), event("b")) == [("2-2", 1), ("c", 3), ("4-4", 3), ("b", 5)]
 
 
+def test_numbers_that_were_given_unseen_are_taken_to_come_in_order() -> None:
+    """A commit whose reply never came, or another worker's time between two of ours: nobody is known to have them."""
+    numbers = acknowledged(*"abc")
+    numbers.landed([event("g"), event("h")], 6)
+    assert numbered(numbers, 1, *map(event, "bcdefghi")) == [(key, at) for at, key in enumerate("bcdefghi", 2)]
+    assert numbered(numbers, 1, *map(event, "bxg")) == [("b", 2), ("3-8", 2), ("x", 9), ("g", 10)]
+    assert numbered(numbers, 1, *map(event, "bcdg")) == [("b", 2), ("c", 3), ("d", 4), ("5-6", 4), ("g", 7)]
+
+
+@pytest.mark.parametrize("lost", [1, 5])
+def test_numbers_that_were_declared_lost_stay_so(lost: int) -> None:
+    """They had events once, though nobody remembers which."""
+    numbers = Numbers()
+    hole = marker("gap", {}, at=1.0, cursor=None, ordinal=0)._replace(skip=lost)
+    numbers.landed([event("a"), hole, event("b")], 0)
+    highest = 2 + lost
+    assert numbered(numbers, 0, *map(event, "axb")) == [
+        *[("a", 1), (f"2-{highest}", 1), ("x", highest + 1), ("b", highest + 2)]
+    ]
+
+
 def test_letters_and_holes_in_a_commit_are_not_counted_as_events() -> None:
     """What is remembered has the numbers that the script gave."""
     numbers = Numbers()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.delivery.recovery import Seed, seed_from_traces, trace_of
+from bridge.delivery.recovery import Seed, seed_from_traces, trace_of, trace_of_letter
 from bridge.delivery.window import Window, digest_of, hash8
 from bridge.model.place import Place
 
@@ -53,6 +53,25 @@ def test_the_window_recognises_what_the_entries_hold() -> None:
     window = Window(10, seed_of(["7", "bridge-gap-1", "8"]).window)
     assert window.get("7") == window.get("8") == digest_of(DATA)
     assert window.get("bridge-gap-1") is None
+
+
+def test_a_dead_letter_tells_the_place_where_nothing_came_after_it() -> None:
+    """It has no number of its own, and its bytes are known unless they were cut."""
+    letter = {b"id": b"9", b"data": b"{broken", b"truncated": b"0"}
+    seed = seed_from_traces([trace_of(entry("8", 41)), trace_of_letter(letter)])
+    assert seed
+    assert seed.place == Place(cursor="9", seq=41)
+    assert Window(10, seed.window).get("9") == digest_of(b"{broken")
+
+
+@pytest.mark.parametrize(
+    "letter", [{b"id": b"9", b"data": b"{bro", b"truncated": b"1"}, {b"id": b"9", b"data": b"{"}, {b"data": b"{"}]
+)
+def test_a_dead_letter_that_was_cut_or_is_somebody_elses_tells_nothing(letter: dict[bytes, bytes]) -> None:
+    """What is left of it would pass for another event under the same id."""
+    seed = seed_from_traces([trace_of(entry("8", 41)), trace_of_letter(letter)])
+    assert seed
+    assert (seed.place, Window(10, seed.window).get("9")) == (Place(cursor="8", seq=41), None)
 
 
 def test_a_stream_without_the_session_tells_nothing() -> None:

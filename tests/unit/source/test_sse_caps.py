@@ -133,9 +133,9 @@ each_endless = pytest.mark.parametrize("body", ENDLESS.values(), ids=list(ENDLES
 @each_endless
 @pytest.mark.parametrize("size", [1, 64, 16 * KIB])
 def test_nothing_that_never_ends_is_kept(body: bytes, size: int) -> None:
-    """The cap holds after every chunk."""
+    """The cap holds after every chunk. Byte by byte, less than half of it shows that: it is twice what may be kept."""
     decoder = Decoder(max_event_bytes=10 * KIB)
-    for chunk in _chunks(body, size):
+    for chunk in _chunks(body if size > 1 else body[: 44 * KIB], size):
         decoder.feed(chunk)
         assert decoder.buffered_bytes <= 10 * KIB + 3 * MAX_LINE_BYTES
 

@@ -13,7 +13,8 @@ class Connection:
     """What a client asked and what it got. Times are Unix seconds.
 
     ``ended`` is None while it is open, then `refused` (see ``status``), `end`, `clean`, `cut`, `reset` (see `Closing`),
-    `client` (the client left) or `stopped` (the simulator did).
+    `client` (the client left) or `stopped` (the simulator did). ``position`` is that of the first event it was to get,
+    counted from 0 for the session's first; None where no stream began.
     """
 
     session_id: str
@@ -21,6 +22,7 @@ class Connection:
     authorized: bool = False
     status: int | None = None
     reader_id: str | None = None
+    position: int | None = None
     events: int = 0
     heartbeats: int = 0
     skipped: int = 0  # events that left the history before this reader got them
@@ -43,6 +45,7 @@ class Connection:
             "authorized": self.authorized,
             "status": self.status,
             "reader_id": self.reader_id,
+            "position": self.position,
             "events": self.events,
             "heartbeats": self.heartbeats,
             "skipped": self.skipped,
