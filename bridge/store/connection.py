@@ -80,9 +80,12 @@ class Connection(asyncio.Protocol):
                 SinkFault(FaultKind.UNREACHABLE, f"the connection to Redis at {self._where} is closed")
             )
             return future
-        if not self._outbox:
-            self._loop.call_soon(self._flush)  # together with whatever else is posted in this round of the loop
-        self._outbox.append(packed)
+        if not self._waiting and self._transport is not None:
+            self._transport.write(packed)  # nothing is under way: a lone event should not wait for another round
+        else:
+            if not self._outbox:
+                self._loop.call_soon(self._flush)  # together with whatever else is posted in this round of the loop
+            self._outbox.append(packed)
         self._waiting.append((future, self._loop.time() + self._timeout_seconds))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_seconds, self._check_oldest)
@@ -114,7 +117,7 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
         if self._transport is not None and not self.broken:
-            # One commit per session is under way at a time, so what the transport has to keep is bounded.
+            # A few commits per session are under way at a time, so what the transport has to keep is bounded.
             self._transport.writelines(outbox)
 
     def _settle(self, reply: Any) -> None:
