@@ -23,6 +23,7 @@ from bridge.delivery.window import Window
 from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.model.labels import CommitOutcome, DeadLetterReason, Phase
 from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fenced, Lost, RolledBack
+from bridge.model.place import Place
 from bridge.model.records import Piece
 from bridge.session.buffer import Buffer
 from bridge.session.context import SessionContext
@@ -58,6 +59,7 @@ class Committer:
         )
         self._reissue = context.numbers.reissue(self.place.seq)
         self._told: set[DeadLetterReason] = set()
+        self._log = log.bind()  # made once: this one is asked with each commit, and mostly has nothing to say
         self._flights: deque[Flight] = deque()
         self._sending = False  # what is buffered goes out by itself
         self._called = asyncio.Event()  # there is something for `run` to do
@@ -123,10 +125,10 @@ class Committer:
     def _packed(self, batch: Sequence[Piece], ahead: Sequence[Flight], phase: Phase = Phase.ACTIVE) -> Flight:
         """A commit of ``batch`` behind those that are ``ahead``, or behind the committed place."""
         place = ahead[-1].after if ahead else self.place
-        after = replace(place, commits=place.commits + 1, mark=f"{random.getrandbits(48):012x}")
-        if batch:
-            cursor, ordinal = batch[-1].end
-            after = replace(after, cursor=cursor, ordinal=ordinal)
+        cursor, ordinal = batch[-1].end if batch else (place.cursor, place.ordinal)
+        mark = f"{random.getrandbits(48):012x}"
+        seq = place.seq + numbers_in(batch)
+        after = Place(cursor=cursor, ordinal=ordinal, seq=seq, commits=place.commits + 1, mark=mark)
         seal = self._window.seal(batch, [flight.seal for flight in ahead])
         packed = self._context.sink.pack(self._context.lease.token, place, after, batch, seal, phase)
         return Flight(batch=batch, seal=seal, after=after, phase=phase, packed=packed, started=time.monotonic())
@@ -277,7 +279,7 @@ class Committer:
             self.final_phase = Phase.ACTIVE  # it stands
         events, published = flight.events, published_in(flight.batch)
         self._context.numbers.landed(flight.batch, self.place.seq)
-        self.place = replace(flight.after, seq=seq)
+        self.place = flight.after if seq == flight.after.seq else replace(flight.after, seq=seq)
         self._size.passed(events)
         if self._reissue and seq >= self._context.numbers.highest:
             self._reissue = None
@@ -291,7 +293,7 @@ class Committer:
         figures.buffer_events, figures.buffer_bytes = len(self._buffer), self._buffer.size_bytes
         if published < events:
             self._tell_letters(flight.batch)
-        log.debug("batch.committed", events=events, seq=seq)
+        self._log.debug("batch.committed", events=events, seq=seq)
 
     def _tell_letters(self, batch: Sequence[Piece]) -> None:
         # The first of each reason: a server that sends nothing else should not fill the log. The metric has them all.

@@ -29,7 +29,7 @@ class Flight:
 
     batch: Sequence[Piece]
     seal: Seal
-    after: Place  # its `seq` is not known before it has landed
+    after: Place
     phase: Phase
     packed: bytes
     started: float  # monotonic seconds
