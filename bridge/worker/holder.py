@@ -188,8 +188,8 @@ class SessionHolder:
             memory = Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs()))
         if self._on_lost is OnLost.RESUME:
             found = await self._leases.find_seed(self._keys, self.session.session_id, self._window_events)
-        if found and memory and found.place.seq == memory.place.seq:
-            return memory  # it knows besides what has left no entry
+        if found and memory and found.place.seq == memory.place.seq and not found.is_beyond(memory.place):
+            return memory  # it knows besides what has left no entry, and dead letters that were cut
         return found or memory
 
     async def renew(self) -> None:

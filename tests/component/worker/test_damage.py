@@ -109,6 +109,38 @@ async def test_a_dead_letter_is_not_written_again_where_a_part_of_the_session_wa
     await left(holder)
 
 
+async def test_a_dead_letter_that_another_worker_wrote_is_not_written_again_from_an_older_memory(
+    rig: Rig, simulator: Simulator
+) -> None:
+    """It moved no number, so the numbers do not tell which of the two places is the older one."""
+    session = simulator.create_session("lsn-1")
+    holder, other = rig.holder(), rig.holder()
+    await grow(holder, rig, session, 2)
+    await left(holder)
+    session.poison(Poison.INVALID_JSON)
+    await other.take()
+    await until(lambda: rig.figures.cursor == "3", "the dead letter is passed")
+    await left(other)
+    await rig.redis.delete(KEYS.state, KEYS.seen)
+    await grow(holder, rig, session, 1)
+    assert [entry["id"] for entry in await rig.entries(KEYS.dead_letter)] == ["3"]
+    await left(holder)
+
+
+async def test_a_dead_letter_that_was_cut_is_known_to_the_worker_that_wrote_it(rig: Rig, simulator: Simulator) -> None:
+    """What is left of it tells nothing; but who passed it remembers the place behind it."""
+    session = simulator.create_session("lsn-1")
+    holder = rig.holder()
+    await grow(holder, rig, session, 1)
+    session.emit(b"{" + b"x" * 70_000)
+    await until(lambda: rig.figures.cursor == "2", "the dead letter is passed")
+    await left(holder)
+    await rig.redis.delete(KEYS.state, KEYS.seen)
+    await grow(holder, rig, session, 1)
+    assert [entry["truncated"] for entry in await rig.entries(KEYS.dead_letter)] == ["1"]
+    await left(holder)
+
+
 async def test_a_dead_letter_that_all_began_with_is_known_though_the_window_was_lost(
     rig: Rig, simulator: Simulator
 ) -> None:
