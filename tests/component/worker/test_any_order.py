@@ -45,8 +45,15 @@ class Storm:
     def _one(self) -> int:
         return self.chance.randrange(len(self.rigs))
 
+    @property
+    def _fits(self) -> bool:
+        """The whole history may be sent again: the window knows it, also when a burst or two more have come."""
+        return len(self.session.record) < self.window_events - 140
+
     async def some_events(self) -> None:
         self.session.generate(self.chance.choice((1, 2, 5, 60)))
+        if not self._fits:
+            self.session.change(cursor=CursorRule.HONOUR)
 
     async def a_poisoned_event(self) -> None:
         self.session.poison(Poison.INVALID_JSON)
@@ -59,8 +66,7 @@ class Storm:
 
     async def another_rule(self) -> None:
         """All of the history is sent again while it fits the window, else the last events before the cursor."""
-        fits = len(self.session.record) < self.window_events - 70
-        cursor = self.chance.choice((CursorRule.HONOUR, CursorRule.REPLAY)) if fits else CursorRule.HONOUR
+        cursor = self.chance.choice((CursorRule.HONOUR, CursorRule.REPLAY)) if self._fits else CursorRule.HONOUR
         self.session.change(cursor=cursor, overlap_events=self.chance.choice((0, 0, 1, 5, 40)))
 
     async def other_ids(self) -> None:
