@@ -109,6 +109,26 @@ async def test_a_dead_letter_is_not_written_again_where_a_part_of_the_session_wa
     await left(holder)
 
 
+async def test_a_window_that_knows_as_many_letters_as_it_lacks_events_is_not_taken_for_whole(
+    rig: Rig, simulator: Simulator
+) -> None:
+    """It was deleted under its holder; the numbers count events alone."""
+    session = simulator.create_session("lsn-1")
+    holder = rig.holder()
+    await grow(holder, rig, session, 2)
+    await rig.redis.delete(KEYS.seen)
+    for _ in range(2):
+        session.poison(Poison.INVALID_JSON)
+    await grow(holder, rig, session, 1)
+    await left(holder)
+    session.change(cursor=CursorRule.REPLAY)
+    holder = rig.holder()
+    await grow(holder, rig, session, 1)
+    assert await rig.ids() == ["1", "2", "5", "6"]
+    assert [entry["id"] for entry in await rig.entries(KEYS.dead_letter)] == ["3", "4"]
+    await left(holder)
+
+
 async def test_a_dead_letter_that_another_worker_wrote_is_not_written_again_from_an_older_memory(
     rig: Rig, simulator: Simulator
 ) -> None:
