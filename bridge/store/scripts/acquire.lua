@@ -48,7 +48,9 @@ local whole = stood[1] and stood[2] and stood[3]
 if mode == 'seed' and not whole then
   redis.call('DEL', seen)
   for at = 12, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
-  redis.call('HSET', state, 'cursor', ARGV[8], 'ordinal', ARGV[9], 'seq', ARGV[10], 'commits', ARGV[11])
+  -- One commit at least: behind none, a place that is lost again would pass for one that never was.
+  redis.call('HSET', state, 'cursor', ARGV[8], 'ordinal', ARGV[9], 'seq', ARGV[10],
+    'commits', math.max(1, tonumber(ARGV[11])))
   seeded, whole = 1, true
 elseif mode == 'window' then
   redis.call('DEL', seen)

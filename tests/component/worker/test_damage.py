@@ -9,6 +9,8 @@ import pytest
 
 from bridge.lab.redis_server import RedisServer
 from bridge.lab.simulator import CursorRule, Poison, SimulatedSession, Simulator
+from bridge.model.outcomes import Lost
+from bridge.store.leases import Begin
 from bridge.worker.holder import SessionHolder
 from tests.support.pump_rig import KEYS, Rig, rig_of
 from tests.support.worker import until
@@ -82,6 +84,26 @@ async def test_a_state_that_has_lost_a_field_loses_no_event_and_brings_none_agai
     await grow(holder, rig, session, 3)
     await left(holder)
     await grow(rig.holder() if held else holder, rig, session, 3)
+    await assert_kept(rig, session)
+
+
+async def test_numbers_that_are_lost_before_the_first_commit_behind_a_place_that_was_made_up_do_not_begin_anew(
+    rig: Rig, simulator: Simulator
+) -> None:
+    """The state was lost, read off the entries, and then its seq was lost again."""
+    session = simulator.create_session("lsn-1")
+    holder = rig.holder()
+    await grow(holder, rig, session, 3)
+    await left(holder)
+    await rig.redis.delete(KEYS.state)
+    find = rig.leases.find_seed
+    await rig.leases.acquire(KEYS, await find(KEYS, "lsn-1") or Begin())
+    lease = await rig.lease()
+    await rig.redis.hdel(KEYS.state, "seq")
+    running = rig.pump(lease)
+    session.generate(1)
+    assert isinstance(await running.run(), Lost)
+    await grow(rig.holder(), rig, session, 1)
     await assert_kept(rig, session)
 
 
