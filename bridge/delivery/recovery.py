@@ -30,6 +30,11 @@ class Seed:
     place: Place
     window: Sequence[bytes]
 
+    def is_beyond(self, place: Place) -> bool:
+        """It stands behind another event than ``place``, and knows the one that stands there: dead letters followed."""
+        known = place.cursor is not None and Window(1, self.window).get(place.cursor) is not None
+        return known and self.place.cursor != place.cursor
+
 
 class Trace(NamedTuple):
     """What is kept of an entry; ``digest`` is empty where its bytes tell nothing: of a marker, or cut.

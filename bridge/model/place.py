@@ -50,3 +50,4 @@ class Lease:
     phase: Phase
     window: tuple[bytes, ...]  # blobs of `bridge.delivery.window`, oldest first
     seeded: bool = False  # Redis knew no place, so the one this worker remembered was set up again
+    letters: int = 0  # dead letters so far, as far as is known

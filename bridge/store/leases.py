@@ -181,7 +181,7 @@ def _lease(reply: Any) -> Lease | HeldBy | None:
                 beat=beat,
                 lapsed=bool(lapsed),
             )
-        case [b"OK", token, cursor, ordinal, seq, commits, phase, mark, list(window), seeded]:
+        case [b"OK", token, cursor, ordinal, seq, commits, phase, mark, list(window), seeded, int(letters)]:
             Window(0, window)  # to see that it can be read
             place = Place(
                 cursor=cursor.decode() or None,
@@ -196,5 +196,6 @@ def _lease(reply: Any) -> Lease | HeldBy | None:
                 phase=Phase(phase.decode()),
                 window=tuple(window),
                 seeded=bool(seeded),
+                letters=letters,
             )
     raise SinkFault(FaultKind.REPLY, f"Redis gave an answer to a lease request that it should not know: {reply!r:.100}")

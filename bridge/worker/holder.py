@@ -166,7 +166,8 @@ class SessionHolder:
             seed = await self._find_seed()
             return await self._leases.acquire(self._keys, seed, under=lease.token) if seed else lease
         known = len(Window(self._window_events, lease.window))
-        if known >= min(self._window_events, max(place.seq, 1)):  # behind a cursor stands one event at least
+        # A whole window knows every event and dead letter until it is full; behind a cursor stands one at least.
+        if known >= min(self._window_events, max(place.seq + lease.letters, 1)):
             return lease
         # From the entries only: after a rollback our memory knows events that Redis does not, and would skip them.
         seed = await self._leases.find_seed(self._keys, self.session.session_id, self._window_events)
@@ -188,8 +189,8 @@ class SessionHolder:
             memory = Seed(place=self._remembered[0], window=tuple(self._remembered[1].blobs()))
         if self._on_lost is OnLost.RESUME:
             found = await self._leases.find_seed(self._keys, self.session.session_id, self._window_events)
-        if found and memory and found.place.seq == memory.place.seq:
-            return memory  # it knows besides what has left no entry
+        if found and memory and found.place.seq == memory.place.seq and not found.is_beyond(memory.place):
+            return memory  # it knows besides what has left no entry, and dead letters that were cut
         return found or memory
 
     async def renew(self) -> None:

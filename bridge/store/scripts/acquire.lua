@@ -13,7 +13,7 @@
 --       8 cursor  9 ordinal  10 seq  11 commits  12.. window blobs
 -- Answers {'HELD', owner, milliseconds left, beat, whether the lease key is gone}, {'NEW'} where it was told to wait or
 --         has gone back, or {'OK', token, cursor, ordinal, seq, commits, phase, mark, window blobs, whether the place was
---         set up}.
+--         set up, dead letters so far}.
 
 local lease, state, seen = KEYS[1], KEYS[2], KEYS[3]
 local owner, ttl_ms, mode = ARGV[1], tonumber(ARGV[2]), ARGV[6]
@@ -48,7 +48,9 @@ local whole = stood[1] and stood[2] and stood[3]
 if mode == 'seed' and not whole then
   redis.call('DEL', seen)
   for at = 12, #ARGV do redis.call('RPUSH', seen, ARGV[at]) end
-  redis.call('HSET', state, 'cursor', ARGV[8], 'ordinal', ARGV[9], 'seq', ARGV[10], 'commits', ARGV[11])
+  -- One commit at least: behind none, a place that is lost again would pass for one that never was.
+  redis.call('HSET', state, 'cursor', ARGV[8], 'ordinal', ARGV[9], 'seq', ARGV[10],
+    'commits', math.max(1, tonumber(ARGV[11])))
   seeded, whole = 1, true
 elseif mode == 'window' then
   redis.call('DEL', seen)
@@ -62,4 +64,4 @@ local place = redis.call('HMGET', state, 'cursor', 'ordinal', 'seq', 'commits', 
 redis.call('HSET', state, 'taken', place[4]) -- tells whoever is fenced whether its last commits still stood
 if not whole then place[1], place[2], place[3] = '', '0', '0' end
 return { 'OK', token, place[1], place[2], place[3], place[4], place[5], place[6] or '',
-  redis.call('LRANGE', seen, 0, -1), seeded }
+  redis.call('LRANGE', seen, 0, -1), seeded, tonumber(redis.call('HGET', state, 'letters') or 0) or 0 }

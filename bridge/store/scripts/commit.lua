@@ -21,7 +21,7 @@ local token, expected, follows, mark, session_id, cursor, ordinal, phase, now,
   max_length, max_age_ms, max_letters, blob, keep_blobs = unpack(ARGV, 1, 14) -- '' is none; 0 keeps all blobs
 expected = tonumber(expected)
 
-local stands = redis.call('HMGET', state, 'token', 'commits', 'mark', 'seq', 'taken')
+local stands = redis.call('HMGET', state, 'token', 'commits', 'mark', 'seq', 'taken', 'letters')
 if not stands[1] then
   if expected > 0 then return { 'LOST' } end
   return { 'FENCED', 0 }
@@ -120,5 +120,9 @@ if max_age_ms ~= '' and #entries > 0 then
   local newest = tonumber(string.match(entries[#entries], '^%d+'))
   redis.pcall('XTRIM', stream, 'MINID', '~', string.format('%.0f', math.max(0, newest - tonumber(max_age_ms))))
 end
-if #letters > 0 then redis.pcall('XTRIM', dead, 'MAXLEN', '~', max_letters) end
+if #letters > 0 then
+  -- As `seq` counts events: to tell whether the window is whole.
+  redis.pcall('HSET', state, 'letters', (tonumber(stands[6] or 0) or 0) + #letters)
+  redis.pcall('XTRIM', dead, 'MAXLEN', '~', max_letters)
+end
 return { 'OK', seq, redis.call('XLEN', stream) }

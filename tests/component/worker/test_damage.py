@@ -9,6 +9,8 @@ import pytest
 
 from bridge.lab.redis_server import RedisServer
 from bridge.lab.simulator import CursorRule, Poison, SimulatedSession, Simulator
+from bridge.model.outcomes import Lost
+from bridge.store.leases import Begin
 from bridge.worker.holder import SessionHolder
 from tests.support.pump_rig import KEYS, Rig, rig_of
 from tests.support.worker import until
@@ -85,6 +87,26 @@ async def test_a_state_that_has_lost_a_field_loses_no_event_and_brings_none_agai
     await assert_kept(rig, session)
 
 
+async def test_numbers_that_are_lost_before_the_first_commit_behind_a_place_that_was_made_up_do_not_begin_anew(
+    rig: Rig, simulator: Simulator
+) -> None:
+    """The state was lost, read off the entries, and then its seq was lost again."""
+    session = simulator.create_session("lsn-1")
+    holder = rig.holder()
+    await grow(holder, rig, session, 3)
+    await left(holder)
+    await rig.redis.delete(KEYS.state)
+    find = rig.leases.find_seed
+    await rig.leases.acquire(KEYS, await find(KEYS, "lsn-1") or Begin())
+    lease = await rig.lease()
+    await rig.redis.hdel(KEYS.state, "seq")
+    running = rig.pump(lease)
+    session.generate(1)
+    assert isinstance(await running.run(), Lost)
+    await grow(rig.holder(), rig, session, 1)
+    await assert_kept(rig, session)
+
+
 @pytest.mark.parametrize("lost", [(KEYS.seen,), (KEYS.state, KEYS.seen)], ids=["the window", "the state"])
 async def test_a_dead_letter_is_not_written_again_where_a_part_of_the_session_was_lost(
     rig: Rig, simulator: Simulator, lost: tuple[str, ...]
@@ -106,6 +128,58 @@ async def test_a_dead_letter_is_not_written_again_where_a_part_of_the_session_wa
     letters = [entry["id"] for entry in await rig.entries(KEYS.dead_letter)]
     assert letters == [one.id for one in session.record if one.poison]
     assert await rig.ids() == [one.id for one in session.record if not one.poison]
+    await left(holder)
+
+
+async def test_a_window_that_knows_as_many_letters_as_it_lacks_events_is_not_taken_for_whole(
+    rig: Rig, simulator: Simulator
+) -> None:
+    """It was deleted under its holder; the numbers count events alone."""
+    session = simulator.create_session("lsn-1")
+    holder = rig.holder()
+    await grow(holder, rig, session, 2)
+    await rig.redis.delete(KEYS.seen)
+    for _ in range(2):
+        session.poison(Poison.INVALID_JSON)
+    await grow(holder, rig, session, 1)
+    await left(holder)
+    session.change(cursor=CursorRule.REPLAY)
+    holder = rig.holder()
+    await grow(holder, rig, session, 1)
+    assert await rig.ids() == ["1", "2", "5", "6"]
+    assert [entry["id"] for entry in await rig.entries(KEYS.dead_letter)] == ["3", "4"]
+    await left(holder)
+
+
+async def test_a_dead_letter_that_another_worker_wrote_is_not_written_again_from_an_older_memory(
+    rig: Rig, simulator: Simulator
+) -> None:
+    """It moved no number, so the numbers do not tell which of the two places is the older one."""
+    session = simulator.create_session("lsn-1")
+    holder, other = rig.holder(), rig.holder()
+    await grow(holder, rig, session, 2)
+    await left(holder)
+    session.poison(Poison.INVALID_JSON)
+    await other.take()
+    await until(lambda: rig.figures.cursor == "3", "the dead letter is passed")
+    await left(other)
+    await rig.redis.delete(KEYS.state, KEYS.seen)
+    await grow(holder, rig, session, 1)
+    assert [entry["id"] for entry in await rig.entries(KEYS.dead_letter)] == ["3"]
+    await left(holder)
+
+
+async def test_a_dead_letter_that_was_cut_is_known_to_the_worker_that_wrote_it(rig: Rig, simulator: Simulator) -> None:
+    """What is left of it tells nothing; but who passed it remembers the place behind it."""
+    session = simulator.create_session("lsn-1")
+    holder = rig.holder()
+    await grow(holder, rig, session, 1)
+    session.emit(b"{" + b"x" * 70_000)
+    await until(lambda: rig.figures.cursor == "2", "the dead letter is passed")
+    await left(holder)
+    await rig.redis.delete(KEYS.state, KEYS.seen)
+    await grow(holder, rig, session, 1)
+    assert [entry["truncated"] for entry in await rig.entries(KEYS.dead_letter)] == ["1"]
     await left(holder)
 
 

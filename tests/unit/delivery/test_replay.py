@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +72,30 @@ def test_a_run_with_one_unique_event_is_published() -> None:
 def test_an_undecided_run_is_held() -> None:
     """Three of five known events came, then nothing more yet."""
     assert judge("abcde", "abc") == "(abc)"
+
+
+def test_unique_events_behind_others_than_before_are_no_replay() -> None:
+    """The history h h a b c d; now comes h, and b right behind it."""
+    assert judge("hhabcd", "hbcde") == "hbcde"
+
+
+def test_a_run_longer_than_all_that_is_remembered_is_no_replay() -> None:
+    """No more is held than could be one."""
+    assert judge("hhb", "hhh") == "(hhh)"
+    assert judge("hhb", "hhhh") == "hhhh"
+
+
+@pytest.mark.parametrize(
+    ("remembered", "enough"), [("abcd", 3), ("abcdefgh", 4), ("abcdefghij", 5), ("abcdefghijklmnopqrst", 8)]
+)
+def test_a_run_is_convincing_from_eight_unique_events_on_or_half_of_all(remembered: str, enough: int) -> None:
+    """But three at least, before it reaches the end."""
+    replay = ContentReplay([letter.encode() for letter in remembered])
+    convincing = []
+    for letter in remembered[: enough + 1]:
+        convincing.append(replay.convincing)
+        replay.offer(letter.encode())
+    assert convincing == [False] * enough + [True]
 
 
 @given(st.text("abc", max_size=12), st.text("abcd", max_size=30))
