@@ -98,8 +98,9 @@ class SourceSettings(_Section):
     slow_retry_seconds: Seconds = 60.0
     """How often a rejected key or an unknown session is tried again: a person has to mend those."""
     connects_per_second: Annotated[float, Field(gt=0, le=10_000)] = 10.0
-    """The pace of new connections of this worker once the API has answered 429 or refused, over all its sessions. It
-    goes up to ten times as fast while nothing speaks against it, and down to a tenth where that is still too much."""
+    """The pace of new connections of this worker once the API has answered 429 or refused, over all its sessions. Until
+    then it is a hundred times as fast; afterwards up to ten times as fast while nothing speaks against it, and down to
+    a tenth where that is still too much."""
 
 
 class RedisSettings(_Section):
