@@ -45,9 +45,8 @@ class Handovers:
         return bool(self._offered or self._booked)
 
     async def offer(self, room: int) -> Heard:
-        """Say that this worker could begin to read ``room`` more sessions now, those that are to come among them.
-
-        In place of what was offered before. Raises SinkFault.
+        """Say that this worker could begin to read ``room`` more sessions now, with those that this call tells of and
+        those that are still to come. In place of what was offered before. Raises SinkFault.
         """
         keys = room_key(self._owner), given_key(self._owner)
         packed = _OFFER.pack(keys, (room, self._offered, self._booked, self._ttl_ms))

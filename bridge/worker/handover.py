@@ -87,11 +87,12 @@ class Handover:
         self._take = take
         self._poll_seconds = poll_seconds
         self._under_way: set[asyncio.Task[None]] = set()
+        self._arriving = 0  # sessions that are being taken, and do not connect yet
 
     @property
     def expecting(self) -> bool:
-        """Something is offered, or was booked here and has not come yet."""
-        return self._handovers.open
+        """Something is offered, was booked here and has not come yet, or is just being taken."""
+        return self._handovers.open or self._arriving > 0
 
     async def settled(self) -> None:
         """Wait for what has begun."""
@@ -117,16 +118,23 @@ class Handover:
 
     async def _ask(self) -> None:
         """Say how much room there is, and take what has come."""
-        room = min(self._capacity(), self.plan.missing)
+        room = max(0, min(self._capacity() - self._arriving, self.plan.missing))
         if not (room or self._handovers.open):
             return
         heard = await self._handovers.offer(room)
         if heard.given:
             self._moved()
             given = [self._holders[one] for one in heard.given if one in self._holders]
-            self._start(self._take([one for one in given if not one.held]), "take what was given")
+            self._arriving += len(given)
+            self._start(self._arrive(given), "take what was given")
         elif heard.booked and time.monotonic() - self.moved_at > _GIVEN_UP_SECONDS:
             self._handovers.give_up()
+
+    async def _arrive(self, given: Sequence[SessionHolder]) -> None:
+        try:
+            await self._take(given)
+        finally:
+            self._arriving -= len(given)
 
     async def _give(self) -> None:
         """Book places for what is too much here, and pass it on."""

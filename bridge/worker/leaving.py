@@ -24,7 +24,7 @@ log = structlog.get_logger()
 _RESERVE = 0.1  # of the grace period, for giving leases back once committing has had its time
 _LONGEST_RESERVE_SECONDS = 2.0
 _PASSING_ON = 0.75  # of the grace period: the rest is for what nobody has asked for by then
-_PATIENCE_POLLS, _PATIENCE_SECONDS = 4.0, 1.0  # for a first worker, or another one, to ask
+_PATIENCE_SECONDS, _PATIENCE_POLLS = 5.0, 4.0  # for the next one to be asked for: a worker may connect to one a second
 
 
 class Departure:

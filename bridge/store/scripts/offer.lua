@@ -10,11 +10,11 @@ local left = tonumber(redis.call('GET', room) or ARGV[2]) or 0
 local arrived = redis.call('LRANGE', given, 0, -1)
 if #arrived > 0 then redis.call('DEL', given) end
 
-local booked = math.max(0, tonumber(ARGV[3]) + tonumber(ARGV[2]) - left - #arrived)
-local offered = math.max(0, tonumber(ARGV[1]) - booked)
+local booked = math.max(#arrived, tonumber(ARGV[3]) + tonumber(ARGV[2]) - left)
+local offered = math.max(0, tonumber(ARGV[1]) - booked) -- those that arrive now take up room too
 if offered > 0 then
   redis.call('SET', room, offered, 'PX', ARGV[4])
 else
   redis.call('DEL', room)
 end
-return { booked, offered, arrived }
+return { booked - #arrived, offered, arrived }
