@@ -141,15 +141,14 @@ async def test_a_stopped_workers_sessions_are_taken_long_before_their_leases_exp
 
 
 async def test_a_worker_that_joins_or_leaves_leaves_no_session_unread_that_nobody_can_begin_with(rig: Rig) -> None:
-    """Each can connect to one session a second only: the others are read on meanwhile by who has them."""
+    """It can connect to one session a second only: the others are read on meanwhile by who has them."""
     sessions = [rig.simulator.create_session(f"lsn-slow-{n}") for n in range(8)]
     for session in sessions:
         session.play(Profile.SIZED, rate=20)
-    slow = {"source__connects_per_second": 0.01, "worker__grace_period_seconds": 120, "lease__ttl_seconds": 20}
-    first = await rig.worker(*sessions, **slow | {"source__connects_per_second": 100}).start()
+    first = await rig.worker(*sessions, worker__grace_period_seconds=120).start()
     await until(_all_read(sessions), "one worker reads all")
     watch = asyncio.create_task(_most_unread(sessions))
-    second = await rig.worker(*sessions, **slow).start()
+    second = await rig.worker(*sessions, source__connects_per_second=0.01).start()
     await until(_shared_out(rig, sessions, {"worker-1": 4, "worker-2": 4}), "a half each")
     first.terminate()
     assert await first.exit_code(timeout=120) == 0
