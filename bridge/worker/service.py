@@ -69,7 +69,7 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
             _holder(Session(name=one.name, session_id=one.session_id), settings, status, leases, link, source)
             for one in settings.sessions
         ]
-        await stack.enter_async_context(AdminServer(settings.admin, status, secrets))
+        await stack.enter_async_context(AdminServer(settings.admin, status, secrets, settings.metrics.detail))
         await stack.enter_async_context(Backlog(link, status.sessions.values()))
         coordination = Coordination(
             leases=leases,
