@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,7 +65,7 @@ class Fleet:
         """Of a session."""
         return self._keys[name]
 
-    async def worker(self, **settings: object) -> Worker:
+    async def worker(self, settings: Mapping[str, object] | None = None) -> Worker:
         """One more, with every default of production but for addresses; started."""
         number = len(self.workers) + 1
         own: dict[str, object] = dict.fromkeys(FAST) | {
@@ -78,7 +78,7 @@ class Fleet:
             "admin.port": 0,
             "log.format": "json",
         }
-        own |= {path.replace("__", "."): value for path, value in settings.items()}
+        own |= settings or {}
         made = Worker(self._directory / f"worker-{number}.log", own, code=self._code)
         self.workers.append(made)
         return await made.start()
@@ -107,6 +107,20 @@ class Fleet:
         async with aiohttp.ClientSession() as http, http.get(url) as response:
             rows: dict[str, tuple[float, int, int]] = json.loads(await response.text())
         return {name: rows.get(name, (math.inf, 0, 0)) for name in self.names}
+
+    async def delays(self, since: float) -> list[float]:
+        """How late each entry of all sessions came that was made since then, in seconds from when it was due."""
+        begin_ms = int((since + time.time() - time.monotonic()) * 1000)
+        found: list[float] = []
+        for at in range(0, len(self.names), _PAGE):
+            async with self.client.pipeline(transaction=False) as pipeline:
+                for name in self.names[at : at + _PAGE]:
+                    pipeline.xrange(self._keys[name].events, f"{begin_ms}-0")
+                for entries in await pipeline.execute():
+                    for entry_id, fields in entries:
+                        due = json.loads(fields[b"data"])["due"]
+                        found.append(int(entry_id.partition(b"-")[0]) / 1000 - due)
+        return found
 
     async def silences(self, since: float) -> list[Silence]:
         """Of every session from ``since`` (monotonic seconds) to now; also checks that nothing is lost or twice."""

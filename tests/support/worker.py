@@ -134,7 +134,7 @@ class Worker:
     async def get(self, path: str) -> tuple[int, str]:
         """Status and body of a page."""
         timeout = aiohttp.ClientTimeout(total=10)
-        url = f"http://127.0.0.1:{await self._opened()}{path}"
+        url = f"http://127.0.0.1:{await self.port()}{path}"
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as response:
             return response.status, await response.text()
 
@@ -186,7 +186,8 @@ class Worker:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
-    async def _opened(self) -> int:
+    async def port(self) -> int:
+        """Of the admin server."""
         if self._port is None:
             await until(lambda: bool(self.said("admin.opened")) or not self.running, "the admin port is open")
             assert self.running, f"the worker has ended; its log:\n{self.log_tail()}"
