@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,7 +91,7 @@ class Supervisor:
         stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="wait for the stop")
         rounds = asyncio.create_task(self._supervise(stop), name="supervise")
         # On its own, since leases must not run out while a round waits for Redis.
-        renewal = asyncio.create_task(self._keep_renewing(), name="renew")
+        renewals = self._renewals()
         handover = asyncio.create_task(self._handover.run(), name="hand over")
         try:
             await asyncio.wait({stopped, rounds, handover}, return_when=asyncio.FIRST_COMPLETED)
@@ -102,7 +103,7 @@ class Supervisor:
             departure = Departure(self._holders, self._leases, self._registry, self._handover, self._settings)
             await departure.run(lambda: self._settled(rounds))
         finally:
-            tasks = [stopped, rounds, renewal, handover, *([self._taking] if self._taking else [])]
+            tasks = [stopped, rounds, handover, *renewals, *([self._taking] if self._taking else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -128,21 +129,26 @@ class Supervisor:
             except TimeoutError:
                 continue
 
-    async def _keep_renewing(self) -> None:
-        # Three tries within a lease's life, so that one lost reply costs nothing; and spread over the time between two,
-        # since thousands at once would hold up the events.
-        groups = [self._holders[at : at + _AT_ONCE] for at in range(0, len(self._holders), _AT_ONCE)] or [()]
+    def _renewals(self) -> list[asyncio.Task[None]]:
+        """In groups, spread over the time between two renewals: thousands at once would hold up the events."""
+        groups = [self._holders[at : at + _AT_ONCE] for at in range(0, len(self._holders), _AT_ONCE)]
+        # Three tries within a lease's life, so that one lost reply costs nothing.
         interval_seconds = self._settings.lease.ttl_seconds / 3
+        first = (interval_seconds * (number + 1) / len(groups) for number in range(len(groups)))
+        return [
+            asyncio.create_task(self._keep_renewing(group, seconds, interval_seconds), name="renew")
+            for group, seconds in zip(groups, first, strict=True)
+        ]
+
+    async def _keep_renewing(self, group: Sequence[SessionHolder], first_seconds: float, then_seconds: float) -> None:
+        seconds = first_seconds
         while True:
-            for group in groups:
-                try:
-                    async with asyncio.timeout(interval_seconds / len(groups)):
-                        await self._renew_now.wait()
-                except TimeoutError:
-                    await asyncio.gather(*(holder.renew() for holder in group))
-                else:
-                    self._renew_now.clear()
-                    await asyncio.gather(*(holder.renew() for holder in self._holders))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._renew_now.wait()
+            began = time.monotonic()
+            await asyncio.gather(*(holder.renew() for holder in group))
+            seconds = max(0.0, then_seconds - (time.monotonic() - began))
 
     def _note(self, fault: SinkFault | None) -> None:
         kind = fault.kind if fault else None
@@ -195,7 +201,8 @@ class Supervisor:
         if register.forgotten and self._registered:
             # Redis was emptied, or we were away for long. Whoever knows a session's place must come before those who do
             # not: to them an emptied Redis looks like a new one.
-            self._renew_now.set()
+            self._renew_now.set()  # for all who wait at this moment
+            self._renew_now.clear()
             patient = self._settings.redis.on_lost is not OnLost.STOP
             self._begin_after = now + (self._settings.lease.ttl_seconds if patient else math.inf)
         self._registered = True
