@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 __all__ = ["Backoff", "Pace"]
 
 _MAX_DOUBLINGS = 1000  # 2.0 ** 1024 raises OverflowError; a thousand doublings pass every ceiling
-_FAST, _SLOW = 10.0, 10.0  # how far the pace may be from the steady one, either way
+_FIRST = 100.0  # times the steady pace, until the first complaint: the sessions of a worker that died must not wait
+_FAST, _SLOW = 10.0, 10.0  # how far the pace may be from the steady one after it, either way
 _RECOVERY_SECONDS = 30.0
 _ONE_COMPLAINT_SECONDS = 1.0
 
@@ -59,10 +60,10 @@ class Backoff:
 class Pace:
     """How fast connections may be made: fast until the server complains, then slow, then slowly faster again.
 
-    No server publishes what it bears, so it is found out: ten times ``steady_per_second`` at first and at most. A
+    No server publishes what it bears, so it is found out: a hundred times ``steady_per_second`` until it complains. A
     complaint halves that, to ``steady_per_second`` at most and a tenth of it at least; from there it grows by
-    ``steady_per_second`` in 30 s (additive increase, multiplicative decrease: Chiu and Jain, 1989). One second's worth
-    may go at once. ``now`` is of a monotonic clock, in seconds.
+    ``steady_per_second`` in 30 s (additive increase, multiplicative decrease: Chiu and Jain, 1989), up to ten times as
+    much. One second's worth may go at once. ``now`` is of a monotonic clock, in seconds.
 
     The bucket is kept as one number, the time at which it would be full again (the generic cell rate algorithm, ITU-T
     I.371), so nothing has to run between two calls.
@@ -75,9 +76,9 @@ class Pace:
 
     def per_second(self, now: float) -> float:
         """The rate that counts now."""
-        fastest = self.steady_per_second * _FAST
         if self._slowed_to == math.inf:
-            return fastest
+            return self.steady_per_second * _FIRST
+        fastest = self.steady_per_second * _FAST
         grown = self.steady_per_second * (now - self._slowed_at) / _RECOVERY_SECONDS
         return min(fastest, self._slowed_to + grown)
 
@@ -85,6 +86,11 @@ class Pace:
         """How long the next one has to wait from now on, if nothing changes."""
         rate = self.per_second(now)
         return max(0.0, self._due - (_burst(rate) - 1) / rate - now)
+
+    def at_once(self, now: float) -> int:
+        """How many could be made now without a wait."""
+        rate = self.per_second(now)
+        return max(0, int(_burst(rate) - max(0.0, self._due - now) * rate))
 
     def take(self, now: float) -> None:
         """One is being made now, whose wait was over."""

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from bridge.errors import ConfigurationError
 from bridge.model.place import Session
 
-__all__ = ["NAME_PATTERN", "SESSIONS_KEY", "WORKERS_KEY", "SessionKeys", "hash_tag", "session_keys", "wishes_key"]
+__all__ = [
+    "NAME_PATTERN",
+    "SESSIONS_KEY",
+    "WORKERS_KEY",
+    "SessionKeys",
+    "given_key",
+    "hash_tag",
+    "room_key",
+    "session_keys",
+    "wishes_key",
+]
 
 NAME_PATTERN = r"[A-Za-z0-9._:-]{1,128}"  # no braces, no slashes: names end up in keys and in a URL
 SESSIONS_KEY = "lens:sessions"
@@ -31,6 +41,16 @@ class SessionKeys:
 def wishes_key(digest: str) -> str:
     """Where the list stands that ``digest`` is made of: beside the register of workers, in its slot."""
     return f"{WORKERS_KEY}:{{{WORKERS_KEY}}}:{digest}"
+
+
+def room_key(owner: str) -> str:
+    """Where a worker says how many more sessions it could begin to read at once."""
+    return f"{WORKERS_KEY}:{{{WORKERS_KEY}}}:room:{owner}"
+
+
+def given_key(owner: str) -> str:
+    """Where a worker is told which leases were left to it."""
+    return f"{WORKERS_KEY}:{{{WORKERS_KEY}}}:given:{owner}"
 
 
 def hash_tag(key: str) -> str:

@@ -24,6 +24,8 @@ __all__ = [
     "DedupeSettings",
     "LeaseSettings",
     "LogSettings",
+    "MetricsDetail",
+    "MetricsSettings",
     "OnEnd",
     "OnLost",
     "RedisSettings",
@@ -57,6 +59,14 @@ class OnLost(StrEnum):
     RESUME = "resume"  # go on after the last committed event, which this worker still knows
     RESTART = "restart"  # read again all that the server still serves
     STOP = "stop"  # leave the session in state `failed` for a person to decide
+
+
+class MetricsDetail(StrEnum):
+    """How much ``/metrics`` tells of each session."""
+
+    AUTO = "auto"  # `full` up to 250 sessions, `reduced` beyond
+    FULL = "full"  # everything, some 8 KB a session
+    REDUCED = "reduced"  # what it does now, less than 1 KB; what is counted is told for all sessions together
 
 
 class _Section(BaseModel):
@@ -98,8 +108,9 @@ class SourceSettings(_Section):
     slow_retry_seconds: Seconds = 60.0
     """How often a rejected key or an unknown session is tried again: a person has to mend those."""
     connects_per_second: Annotated[float, Field(gt=0, le=10_000)] = 10.0
-    """The pace of new connections of this worker once the API has answered 429 or refused, over all its sessions. It
-    goes up to ten times as fast while nothing speaks against it, and down to a tenth where that is still too much."""
+    """The pace of new connections of this worker once the API has answered 429 or refused, over all its sessions. Until
+    then it is a hundred times as fast; afterwards up to ten times as fast while nothing speaks against it, and down to
+    a tenth where that is still too much."""
 
 
 class RedisSettings(_Section):
@@ -197,6 +208,15 @@ class AdminSettings(_Section):
     """Port to listen on; 0 takes a free one and logs it."""
 
 
+class MetricsSettings(_Section):
+    """What Prometheus is told."""
+
+    detail: MetricsDetail = MetricsDetail.AUTO
+    """`auto`, `full` or `reduced`. `full` has about a hundred series for each session, 8 KB of text. `reduced` tells of
+    each session who reads it, in which state it is, and when its last byte, event and commit were; what is counted is
+    told for all sessions of the worker together, as the stream `*`. `auto` is `full` up to 250 sessions."""
+
+
 class LogSettings(_Section):
     """What is written to standard error."""
 
@@ -231,6 +251,7 @@ class Settings(BaseSettings):
     lease: LeaseSettings = LeaseSettings()
     worker: WorkerSettings = Field(default_factory=lambda: WorkerSettings())  # a new random id each time
     admin: AdminSettings = AdminSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     sessions: Annotated[
         tuple[SessionSettings, ...], BeforeValidator(session_list, json_schema_input_type=SessionInput)

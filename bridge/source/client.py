@@ -47,6 +47,7 @@ __all__ = ["LensClient"]
 _MAX_BODY_BYTES = 64 * 1024  # of an error report
 _MAX_METADATA_BYTES = 16 * 1024 * 1024  # it may list every session of an organisation
 _MAX_REDIRECTS = 3
+_MOST_UNDER_WAY = 32  # connections that are being opened, while sessions are handed over
 _STREAM = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
 _JSON = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
@@ -80,6 +81,7 @@ class LensClient:
         self._key = ApiKey(settings, (secrets, self.sent_keys), on_key_read)
         self._key_poll_seconds = key_poll_seconds
         self._turns = Turns(Pace(steady_per_second=settings.connects_per_second))
+        self._opening = 0
         self._lookups = Lookups(self._ask)
         self._base = settings.base_url.rstrip("/")
         self._proxy: ProxyChoice | None = None
@@ -98,6 +100,7 @@ class LensClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self._lookups.aclose()
+        await self._turns.aclose()
         if self._client:
             await self._client.aclose()
 
@@ -105,8 +108,21 @@ class LensClient:
         """Wait until one more connection may be opened; all sessions share one pace (``connects_per_second``)."""
         await self._turns.take()
 
+    @property
+    def capacity(self) -> int:
+        """How many more sessions could begin to be read now: what the pace allows, and few enough under way at once
+        that none of them takes long."""
+        return max(0, min(self._turns.free, _MOST_UNDER_WAY - self._turns.waiting - self._opening))
+
     async def open(self, session_id: str, cursor: str | None) -> LensStream | Refused:
         """Connect to a session's stream, after ``cursor`` where there is one. Never raises for the API's faults."""
+        self._opening += 1
+        try:
+            return await self._open(session_id, cursor)
+        finally:
+            self._opening -= 1
+
+    async def _open(self, session_id: str, cursor: str | None) -> LensStream | Refused:
         last_event_id = sendable(cursor) if cursor else None
         try:
             headers = _STREAM | self._key.headers()

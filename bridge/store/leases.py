@@ -61,7 +61,7 @@ _BEGIN = Begin()
 
 
 class Leases:
-    """Takes, renews and gives back leases for one worker. ``releases`` counts those it has given back."""
+    """Takes, renews and gives back leases for one worker. ``releases`` counts those it has given back to anybody."""
 
     def __init__(self, link: RedisLink, worker_id: str, ttl_seconds: float) -> None:
         self._link = link
@@ -110,10 +110,14 @@ class Leases:
                     FaultKind.REPLY, f"Redis gave an answer to a renewal that it should not know: {reply!r:.100}"
                 )
 
-    async def release(self, keys: SessionKeys, token: str) -> None:
-        """Give a lease back, if it is still ours. Raises SinkFault."""
-        await self._link.run(_RELEASE, _RELEASE.pack((keys.lease, keys.state), (self.owner, token)))
-        self.releases += 1
+    async def release(self, keys: SessionKeys, token: str, successor: str = "") -> None:
+        """Give a lease back, if it is still ours, or leave it to ``successor`` for a time to live. Raises SinkFault.
+
+        What is left to one worker is not counted: to the others there is nothing to take.
+        """
+        arguments = (self.owner, token, successor, self._ttl_ms)
+        await self._link.run(_RELEASE, _RELEASE.pack((keys.lease, keys.state), arguments))
+        self.releases += not successor
 
     async def find_seed(self, keys: SessionKeys, session_id: str, window_events: int = 0) -> Seed | None:
         """The place that a session's own entries and dead letters tell, for a state that was lost. Raises SinkFault.

@@ -1,15 +1,15 @@
 """The two text formats that Prometheus reads, written straight from numbers. Pure.
 
 prometheus_client makes an object of each sample and sorts its labels each time: for the 110,000 series of a thousand
-sessions that takes seconds, in which the event loop gets the interpreter only now and then. Formats: Prometheus text
-0.0.4 and OpenMetrics 1.0.0; they differ in the names of a counter's and an info's metadata, and in the end.
+sessions that takes seconds. Formats: Prometheus text 0.0.4 and OpenMetrics 1.0.0; they differ in the names of a
+counter's and an info's metadata, and in the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Protocol
 
 __all__ = ["Distribution", "Exposition", "Kind", "labels_of"]
@@ -24,6 +24,7 @@ class Kind(StrEnum):
     INFO = "info"
 
 
+_SLICE_LINES, _SLICE_HISTOGRAMS = 250, 20  # some tenths of a millisecond
 _SUFFIXES = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
 
 
@@ -44,52 +45,64 @@ def labels_of(labels: Mapping[str, str]) -> str:
 
 
 class Exposition:
-    """One page. ``labels`` are texts as `labels_of` makes them; a family's samples must come at once."""
+    """One page, in slices: a piece of text for every few hundred samples, so that who writes it can do others' work in
+    between. ``labels`` are texts as `labels_of` makes them; a family's samples must come at once.
+    """
 
     def __init__(self, *, openmetrics: bool) -> None:
         self._openmetrics = openmetrics
-        self._parts: list[str] = []
 
-    def add(self, kind: Kind, name: str, text: str, samples: Iterable[tuple[str, float]]) -> None:
+    def add(self, kind: Kind, name: str, text: str, samples: Iterable[tuple[str, float]]) -> Iterator[str]:
         """A family without a label of its own. The name of a counter comes without ``_total``."""
-        full = self._head(kind, name, text)
-        self._parts += [f"{full}{{{labels}}} {value}\n" if labels else f"{full} {value}\n" for labels, value in samples]
+        full, head = self._head(kind, name, text)
+        lines = (f"{full}{{{labels}}} {value}\n" if labels else f"{full} {value}\n" for labels, value in samples)
+        return _sliced(head, lines)
 
     def add_labelled(
         self, kind: Kind, name: str, text: str, label: str, samples: Iterable[tuple[str, Mapping[str, float]]]
-    ) -> None:
+    ) -> Iterator[str]:
         """A family that has a number for each value of ``label``."""
-        full = self._head(kind, name, text)
+        full, head = self._head(kind, name, text)
         ends: dict[str, str] = {}  # the same few values in every session
-        for labels, numbers in samples:
-            start = f"{full}{{{labels},"
-            for value, number in numbers.items():
-                if (end := ends.get(value)) is None:
-                    end = ends[value] = f"{labels_of({label: value})}}} "
-                self._parts.append(f"{start}{end}{number}\n")
 
-    def add_histogram(self, name: str, text: str, samples: Iterable[tuple[str, Distribution]]) -> None:
+        def lines() -> Iterator[str]:
+            for labels, numbers in samples:
+                start = f"{full}{{{labels},"
+                for value, number in numbers.items():
+                    if (end := ends.get(value)) is None:
+                        end = ends[value] = f"{labels_of({label: value})}}} "
+                    yield f"{start}{end}{number}\n"
+
+        return _sliced(head, lines())
+
+    def add_histogram(self, name: str, text: str, samples: Iterable[tuple[str, Distribution]]) -> Iterator[str]:
         """A family of histograms that all have the same bounds."""
-        full = self._head(Kind.HISTOGRAM, name, text)
-        ends: list[str] = []
-        for labels, one in samples:
-            ends = ends or [f'le="{bound}"}} ' for bound in (*map(float, one.bounds), "+Inf")]
-            start = f"{full}_bucket{{{labels}{',' if labels else ''}"
-            counts = list(accumulate(one.counts))
-            self._parts += [f"{start}{end}{count}\n" for end, count in zip(ends, counts, strict=True)]
-            braces = f"{{{labels}}}" if labels else ""
-            self._parts.append(f"{full}_count{braces} {counts[-1]}\n{full}_sum{braces} {one.total}\n")
+        full, head = self._head(Kind.HISTOGRAM, name, text)
 
-    def text(self) -> str:
-        """The page so far, without the end that OpenMetrics wants."""
-        return "".join(self._parts)
+        def lines() -> Iterator[str]:
+            ends: list[str] = []
+            for labels, one in samples:
+                ends = ends or [f'le="{bound}"}} ' for bound in (*map(float, one.bounds), "+Inf")]
+                start = f"{full}_bucket{{{labels}{',' if labels else ''}"
+                counts = list(accumulate(one.counts))
+                braces = f"{{{labels}}}" if labels else ""
+                whole = [f"{start}{end}{count}\n" for end, count in zip(ends, counts, strict=True)]
+                whole.append(f"{full}_count{braces} {counts[-1]}\n{full}_sum{braces} {one.total}\n")
+                yield "".join(whole)  # at once, since nothing may be observed between its lines
 
-    def _head(self, kind: Kind, name: str, text: str) -> str:
-        """The metadata; gives the name of the samples. ``text`` is ours: one line without quotes and backslashes."""
+        return _sliced(head, lines(), _SLICE_HISTOGRAMS)
+
+    def _head(self, kind: Kind, name: str, text: str) -> tuple[str, str]:
+        """The name of the samples, and the metadata. ``text`` is ours: one line without quotes and backslashes."""
         full = name + _SUFFIXES.get(kind, "")
         shown, shown_kind = (name, kind) if self._openmetrics else (full, Kind.GAUGE if kind is Kind.INFO else kind)
-        self._parts.append(f"# HELP {shown} {text}\n# TYPE {shown} {shown_kind}\n")
-        return full
+        return full, f"# HELP {shown} {text}\n# TYPE {shown} {shown_kind}\n"
+
+
+def _sliced(head: str, lines: Iterator[str], size: int = _SLICE_LINES) -> Iterator[str]:
+    yield head
+    while part := "".join(islice(lines, size)):
+        yield part
 
 
 def _escaped(text: str) -> str:

@@ -40,7 +40,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
 class _Socket(socket.socket):
     """A listening socket that can take a connection when everything else is out of descriptors.
 
-    The limit of this process is kept somewhat below what it may be (`bridge.worker.limits`). Sessions that reconnect
+    The limit of this process is kept somewhat below what it may be (`bridge.worker.process`). Sessions that reconnect
     meet that limit; a probe goes beyond it, else a pod that is only short of descriptors would be killed.
     """
 

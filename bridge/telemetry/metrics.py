@@ -2,11 +2,15 @@
 
 All in base units, with the prefix ``lens_bridge_``. The label ``stream`` is the configured name of a session, never an
 id; every label set exists from the start, so that ``rate()`` sees the first increment.
+
+About a hundred series belong to a session: 8 KB of text. With many sessions only what each does now is told for each of
+them, less than 1 KB, and what is counted is told for all of them together, as the stream ``*``, which no session can be
+called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -14,6 +18,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.openmetrics import exposition as _openmetrics
 
 from bridge.model.labels import SessionState
+from bridge.settings import MetricsDetail
 from bridge.telemetry import log
 from bridge.telemetry.exposition import Exposition, Kind, labels_of
 from bridge.telemetry.figures import Histogram, SessionFigures
@@ -25,30 +30,60 @@ PREFIX = "lens_bridge_"
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-_END = "# EOF\n"
 _generate_openmetrics: Callable[[CollectorRegistry], bytes] = _openmetrics.generate_latest  # has no annotations
+
+
+_MOST_IN_FULL = 250
+"""Sessions of which ``auto`` tells everything: 2 MB of text, which a scrape may well be every 15 s."""
+_ALL = labels_of({"stream": "*"})
+_MOST_VALUES = 40  # of a label; the only open one is the name of a consumer group
+_SUM_AT_ONCE = 100  # sessions that are added up in one slice
+_TELLING = (
+    SessionState.STREAMING,
+    SessionState.BACKPRESSURED,
+    SessionState.PAUSED,
+    SessionState.UNAUTHORIZED,
+    SessionState.ENDED,
+    SessionState.GONE,
+    SessionState.FAILED,
+)
+"""States that alerts ask for; one that is in none of them stands by, or is on its way."""
+
+_Combine = Callable[[Iterable[float]], float]
+
+
+def _most(numbers: Iterable[float]) -> float:
+    return max(numbers, default=0)
 
 
 class _Plain(NamedTuple):
     """A number of every session: its attribute of the same name, or ``attribute``.
 
-    The name of a counter gets its ``_total`` when it is written.
+    The name of a counter gets its ``_total`` when it is written. ``each``: told for each session at every level of
+    detail; else ``combine`` makes one number of all of them.
     """
 
     kind: Kind
     name: str
     help: str
     attribute: str | None = None
+    each: bool = False
+    combine: _Combine = sum
 
 
 class _Labelled(NamedTuple):
-    """Numbers of every session, by the value of ``label``: its attribute of the same name, or what ``read`` gives."""
+    """Numbers of every session, by the value of ``label``: its attribute of the same name, or what ``read`` gives.
+
+    ``reduced``: what is told of each session where not everything is. Without it ``combine`` makes one number of all.
+    """
 
     kind: Kind
     name: str
     help: str
     label: str
     read: Callable[[SessionFigures], Mapping[str, float]] | None = None
+    reduced: Callable[[SessionFigures], Mapping[str, float]] | None = None
+    combine: _Combine = sum
 
 
 class _Latency(NamedTuple):
@@ -64,6 +99,11 @@ def _states(session: SessionFigures) -> Mapping[str, float]:
     return {state: int(state is current) for state in SessionState}
 
 
+def _telling_states(session: SessionFigures) -> Mapping[str, float]:
+    current = session.state
+    return {state: int(state is current) for state in _TELLING}
+
+
 def _lags(session: SessionFigures) -> Mapping[str, float]:
     return {group: lag for group, (lag, _) in session.groups.items() if lag is not None}
 
@@ -73,27 +113,29 @@ def _pendings(session: SessionFigures) -> Mapping[str, float]:
 
 
 _PLAIN = (
-    _Plain(Kind.GAUGE, "lease_held", "Whether this worker owns the session."),
+    _Plain(Kind.GAUGE, "lease_held", "Whether this worker owns the session.", each=True),
     _Plain(Kind.COUNTER, "fenced", "Times another worker took the session over."),
     _Plain(Kind.COUNTER, "source_connect_wait_seconds", "Time in which a connection waited for its turn."),
     _Plain(Kind.COUNTER, "source_bytes", "Bytes of SSE received."),
-    _Plain(Kind.GAUGE, "source_last_byte_timestamp_seconds", "When any byte came last.", "last_byte_at"),
-    _Plain(Kind.GAUGE, "source_last_event_timestamp_seconds", "When a lens event came.", "last_event_at"),
+    _Plain(Kind.GAUGE, "source_last_byte_timestamp_seconds", "When any byte came last.", "last_byte_at", True),
+    _Plain(Kind.GAUGE, "source_last_event_timestamp_seconds", "When a lens event came.", "last_event_at", True),
     _Plain(Kind.COUNTER, "heartbeats", "Heartbeats of the server."),
     _Plain(Kind.COUNTER, "events_published", "Entries appended to the Redis stream."),
     _Plain(Kind.COUNTER, "secrets_masked", "Events in which the API key was masked."),
-    _Plain(Kind.GAUGE, "cursor_committed_timestamp_seconds", "When a commit landed last.", "last_commit_at"),
+    _Plain(Kind.GAUGE, "cursor_committed_timestamp_seconds", "When a commit landed last.", "last_commit_at", True),
     _Plain(Kind.COUNTER, "rollbacks", "Times Redis lost acknowledged commits."),
     _Plain(Kind.COUNTER, "replay_overruns", "Replays longer than the dedupe window."),
     _Plain(Kind.COUNTER, "id_conflicts", "Ids used again for other bytes."),
     _Plain(Kind.GAUGE, "buffer_events", "Events that wait for a commit."),
     _Plain(Kind.GAUGE, "buffer_bytes", "Bytes that wait for a commit."),
     _Plain(Kind.COUNTER, "backpressure_seconds", "Time without reading."),
-    _Plain(Kind.GAUGE, "stream_length", "Entries in the Redis stream."),
-    _Plain(Kind.GAUGE, "stream_max_length", "Entries at which it is trimmed; 0: none."),
+    _Plain(Kind.GAUGE, "stream_length", "Entries in the Redis stream.", combine=_most),
+    _Plain(Kind.GAUGE, "stream_max_length", "Entries at which it is trimmed; 0: none.", combine=_most),
 )
 _LABELLED = (
-    _Labelled(Kind.GAUGE, "session_state", "1 for the state that the session is in.", "state", _states),
+    _Labelled(
+        Kind.GAUGE, "session_state", "1 for the state that the session is in.", "state", _states, _telling_states
+    ),
     _Labelled(
         Kind.COUNTER, "source_connects", "Attempts to open the source.", "outcome", attrgetter("source_connects")
     ),
@@ -107,8 +149,10 @@ _LABELLED = (
     ),
     _Labelled(Kind.COUNTER, "commits", "Commits by their result.", "result"),
     _Labelled(Kind.COUNTER, "gaps", "Places where events may be missing.", "reason"),
-    _Labelled(Kind.GAUGE, "group_lag", "Entries that a consumer group has not read.", "group", _lags),
-    _Labelled(Kind.GAUGE, "group_pending", "Entries read by a group but not acknowledged.", "group", _pendings),
+    _Labelled(Kind.GAUGE, "group_lag", "Entries that a consumer group has not read.", "group", _lags, combine=_most),
+    _Labelled(
+        Kind.GAUGE, "group_pending", "Entries read by a group but not acknowledged.", "group", _pendings, combine=_most
+    ),
 )
 _LATENCIES = (
     _Latency("delivery_latency_seconds", "From reception to commit.", attrgetter("delivery_latency")),
@@ -119,42 +163,113 @@ _LATENCIES = (
 class Metrics:
     """All figures of this worker, with the standard ``process_*`` beside them."""
 
-    def __init__(self, worker: WorkerStatus) -> None:
+    def __init__(self, worker: WorkerStatus, detail: MetricsDetail = MetricsDetail.AUTO) -> None:
         self._worker = worker
+        self._detail = detail
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
 
     def render(self, accept_header: str = "") -> tuple[bytes, str]:
-        """The whole page and its content type: Prometheus text, or OpenMetrics where the header asks for it.
+        """The whole page and its content type: Prometheus text, or OpenMetrics where the header asks for it."""
+        slices, content_type = self.slices(accept_header)
+        return b"".join(slices), content_type
 
-        May run in a thread beside the event loop: it only reads, and each number by itself is whole.
-        """
-        if "application/openmetrics-text" in accept_header:
-            process = _generate_openmetrics(self._process).decode().removesuffix(_END)
-            return (self._own(Exposition(openmetrics=True)) + process + _END).encode(), _OPENMETRICS
-        return (self._own(Exposition(openmetrics=False)) + generate_latest(self._process).decode()).encode(), _TEXT
+    def slices(self, accept_header: str = "") -> tuple[Iterator[bytes], str]:
+        """The same in pieces that take less than a millisecond each. To be read in the event loop, which is where the
+        figures are written, with others' work in between."""
+        openmetrics = "application/openmetrics-text" in accept_header
+        return self._slices(openmetrics), _OPENMETRICS if openmetrics else _TEXT
 
-    def _own(self, page: Exposition) -> str:
+    def _slices(self, openmetrics: bool) -> Iterator[bytes]:
+        for part in self._own(Exposition(openmetrics=openmetrics)):
+            yield part.encode()
+        yield _generate_openmetrics(self._process) if openmetrics else generate_latest(self._process)
+
+    def _own(self, page: Exposition) -> Iterator[str]:
         worker = self._worker
-        page.add(Kind.INFO, f"{PREFIX}build", "What is running.", [(labels_of({"version": worker.version}), 1)])
+        yield from page.add(
+            Kind.INFO, f"{PREFIX}build", "What is running.", [(labels_of({"version": worker.version}), 1)]
+        )
         for kind, name, text, number in _of_worker(worker):
-            page.add(kind, PREFIX + name, text, [("", number)])
-        page.add_histogram(f"{PREFIX}commit_events", "Events in a commit.", [("", worker.shared.commit_events)])
+            yield from page.add(kind, PREFIX + name, text, [("", number)])
+        text = "Events in a commit."
+        yield from page.add_histogram(f"{PREFIX}commit_events", text, [("", worker.shared.commit_events)])
         text = "From sending a commit to its answer."
-        page.add_histogram(f"{PREFIX}commit_duration_seconds", text, [("", worker.shared.commit_duration)])
+        yield from page.add_histogram(f"{PREFIX}commit_duration_seconds", text, [("", worker.shared.commit_duration)])
         sessions = [(labels_of({"stream": name}), session) for name, session in list(worker.sessions.items())]
-        for plain in _PLAIN:
+        in_full = self._detail is MetricsDetail.FULL
+        if self._detail is MetricsDetail.AUTO:
+            in_full = len(sessions) <= _MOST_IN_FULL
+        yield from _in_full(page, sessions) if in_full else _reduced(page, sessions)
+
+
+_Sessions = list[tuple[str, SessionFigures]]
+
+
+def _in_full(page: Exposition, sessions: _Sessions) -> Iterator[str]:
+    for plain in _PLAIN:
+        yield from _each_plain(page, plain, sessions)
+    for family in _LABELLED:
+        yield from _each_labelled(page, family, family.read or attrgetter(family.name), sessions)
+    for latency in _LATENCIES:
+        histograms = ((labels, latency.read(one)) for labels, one in sessions)
+        yield from page.add_histogram(PREFIX + latency.name, latency.help, histograms)
+
+
+def _reduced(page: Exposition, sessions: _Sessions) -> Iterator[str]:
+    for plain in _PLAIN:
+        if plain.each:
+            yield from _each_plain(page, plain, sessions)
+        else:
             read = attrgetter(plain.attribute or plain.name)
-            numbers = ((labels, read(one) + 0) for labels, one in sessions)  # a flag becomes a number
-            page.add(plain.kind, PREFIX + plain.name, plain.help, numbers)
-        for family in _LABELLED:
+            number = plain.combine(read(one) for _, one in sessions)
+            yield from page.add(plain.kind, PREFIX + plain.name, plain.help, [(_ALL, number)])
+    for family in _LABELLED:
+        if family.reduced is not None:
+            yield from _each_labelled(page, family, family.reduced, sessions)
+        else:
             by_label = family.read or attrgetter(family.name)
-            mappings = ((labels, by_label(one)) for labels, one in sessions)
-            page.add_labelled(family.kind, PREFIX + family.name, family.help, family.label, mappings)
-        for latency in _LATENCIES:
-            histograms = ((labels, latency.read(one)) for labels, one in sessions)
-            page.add_histogram(PREFIX + latency.name, latency.help, histograms)
-        return page.text()
+            merged = yield from _merged((by_label(one) for _, one in sessions), family.combine)
+            yield from page.add_labelled(family.kind, PREFIX + family.name, family.help, family.label, [(_ALL, merged)])
+    for latency in _LATENCIES:
+        whole = yield from _added_up(latency.read(one) for _, one in sessions)
+        yield from page.add_histogram(PREFIX + latency.name, latency.help, [(_ALL, whole)] if whole else [])
+
+
+def _each_plain(page: Exposition, plain: _Plain, sessions: _Sessions) -> Iterator[str]:
+    read = attrgetter(plain.attribute or plain.name)
+    numbers = ((labels, read(one) + 0) for labels, one in sessions)  # a flag becomes a number
+    return page.add(plain.kind, PREFIX + plain.name, plain.help, numbers)
+
+
+def _each_labelled(
+    page: Exposition, family: _Labelled, read: Callable[[SessionFigures], Mapping[str, float]], sessions: _Sessions
+) -> Iterator[str]:
+    mappings = ((labels, read(one)) for labels, one in sessions)
+    return page.add_labelled(family.kind, PREFIX + family.name, family.help, family.label, mappings)
+
+
+def _merged(mappings: Iterable[Mapping[str, float]], combine: _Combine) -> Generator[str, None, Mapping[str, float]]:
+    """All of them as one; gives nothing but others their turn meanwhile."""
+    merged: dict[str, float] = {}
+    for at, one in enumerate(mappings):
+        if at % _SUM_AT_ONCE == _SUM_AT_ONCE - 1:
+            yield ""
+        for value, number in one.items():
+            merged[value] = combine((merged[value], number)) if value in merged else number
+    furthest = sorted(merged, key=lambda value: -merged[value])[:_MOST_VALUES]
+    return {value: merged[value] for value in merged if value in furthest}
+
+
+def _added_up(histograms: Iterable[Histogram]) -> Generator[str, None, Histogram | None]:
+    whole: Histogram | None = None
+    for at, one in enumerate(histograms):
+        if at % _SUM_AT_ONCE == _SUM_AT_ONCE - 1:
+            yield ""
+        whole = whole or Histogram(one.bounds)
+        whole.counts = [count + more for count, more in zip(whole.counts, one.counts, strict=True)]
+        whole.total += one.total
+    return whole
 
 
 def _of_worker(worker: WorkerStatus) -> Iterator[tuple[Kind, str, str, float]]:

@@ -68,7 +68,9 @@ class SessionHolder:
         self._refusal: str | None = None  # why the lease could not be taken; None since it was
         self._left = SessionState.STANDBY  # how the last run left the session
         self._final = False  # the API itself has said that it is over
+        self._being_taken = False
         self._leaving = False
+        self._successor = ""  # whom the lease is left to
 
     @property
     def held(self) -> bool:
@@ -120,8 +122,11 @@ class SessionHolder:
         """Try to take the lease and start. A refusal concerns this session alone: it is shown, and tried again.
 
         ``is_gone`` knows which holders are dead. ``begin`` off: leave a session alone of which neither Redis nor this
-        worker knows a place.
+        worker knows a place. Does nothing while it is held, or being taken.
         """
+        if self._being_taken or self.held:
+            return
+        self._being_taken = True
         try:
             await self._take(is_gone, begin)
         except SinkFault as fault:
@@ -130,6 +135,8 @@ class SessionHolder:
             self._refusal = fault.detail
             self.figures.fail(fault.detail)
             self._not_before = time.monotonic() + _RETRY_AFTER_REFUSAL_SECONDS
+        finally:
+            self._being_taken = False
 
     async def _take(self, is_gone: Callable[[HeldBy], bool], begin: bool) -> None:
         # Who held it when Redis was emptied knows the place best, and comes first.
@@ -156,7 +163,7 @@ class SessionHolder:
         tell = log.info if lease.phase is Phase.ACTIVE else log.debug
         tell("lease.taken", **self._labels, seq=lease.place.seq, cursor=lease.place.cursor)
         self._pump = self._make_pump(lease, gap)
-        self._leaving = False
+        self._leaving, self._successor = False, ""
         self._task = asyncio.create_task(self._run(self._pump, lease), name=f"holder {self.session.name}")
 
     async def _complete(self, lease: Lease) -> Lease | HeldBy | None:
@@ -209,10 +216,13 @@ class SessionHolder:
         elif answer < acknowledged:
             pump.interrupt(RolledBack(commits=answer))
 
-    def hand_over(self, until: float | None = None) -> None:
-        """Stop reading, commit the tail, release. ``until`` is when to stop committing, in monotonic seconds."""
+    def hand_over(self, until: float | None = None, successor: str = "") -> None:
+        """Stop reading, commit the tail, release, or leave the lease to ``successor``.
+
+        ``until`` is when to stop committing, in monotonic seconds.
+        """
         if self._pump and not self._leaving:
-            self._leaving = True
+            self._leaving, self._successor = True, successor
             self._pump.stop(until)
 
     async def finished(self) -> None:
@@ -299,7 +309,7 @@ class SessionHolder:
 
     async def _release(self, lease: Lease) -> None:
         try:
-            await self._leases.release(self._keys, lease.token)
+            await self._leases.release(self._keys, lease.token, self._successor)
         except SinkFault as fault:
             log.warning("lease.not_released", **self._labels, error=fault.detail)
 

@@ -23,6 +23,7 @@ from bridge.settings import Settings
 from bridge.settings.loading import secret_values
 from bridge.source.client import LensClient
 from bridge.store.commits import RedisSink
+from bridge.store.handovers import Handovers
 from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
 from bridge.store.registry import Registry
@@ -30,9 +31,8 @@ from bridge.telemetry.admin import AdminServer
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.backlog import Backlog
 from bridge.worker.holder import SessionHolder
-from bridge.worker.limits import raise_descriptor_limit, tell_shortage_once
-from bridge.worker.signals import stop_on_signals
-from bridge.worker.supervisor import Supervisor
+from bridge.worker.process import raise_descriptor_limit, stop_on_signals, tell_shortage_once
+from bridge.worker.supervisor import Coordination, Supervisor
 
 __all__ = ["known_secrets", "serve"]
 
@@ -69,15 +69,19 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
             _holder(Session(name=one.name, session_id=one.session_id), settings, status, leases, link, source)
             for one in settings.sessions
         ]
-        await stack.enter_async_context(AdminServer(settings.admin, status, secrets))
+        await stack.enter_async_context(AdminServer(settings.admin, status, secrets, settings.metrics.detail))
         await stack.enter_async_context(Backlog(link, status.sessions.values()))
-        supervisor = Supervisor(
-            holders=holders,
+        coordination = Coordination(
             leases=leases,
             registry=Registry(link, leases.owner, settings.lease.ttl_seconds),
+            handovers=Handovers(link, leases.owner, settings.lease.ttl_seconds),
+        )
+        supervisor = Supervisor(
+            holders=holders,
+            coordination=coordination,
             settings=settings,
             status=status,
-            probe=lambda: _answers(source, holders),
+            source=_Access(source, holders),
         )
         log.info("worker.started", worker=leases.owner, version=__version__, sessions=len(holders))
         if until_ended:
@@ -130,9 +134,21 @@ def _holder(
     )
 
 
-async def _answers(source: LensClient, holders: Sequence[SessionHolder]) -> bool:
-    """Whether the API says anything of one of the sessions."""
-    return not isinstance(await source.lookup(random.choice(holders).session.session_id), Unanswered)
+class _Access:
+    """The way to the source, as the supervisor asks after it."""
+
+    def __init__(self, source: LensClient, holders: Sequence[SessionHolder]) -> None:
+        self._source = source
+        self._holders = holders
+
+    @property
+    def capacity(self) -> int:
+        return self._source.capacity
+
+    async def answers(self) -> bool:
+        """Whether the API says anything of one of the sessions."""
+        session = random.choice(self._holders).session
+        return not isinstance(await self._source.lookup(session.session_id), Unanswered)
 
 
 def _note_redis(status: WorkerStatus, error: str | None) -> None:

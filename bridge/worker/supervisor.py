@@ -1,4 +1,4 @@
-"""Who reads what: registers this worker, keeps its leases, takes its fair share and gives the rest away."""
+"""Who reads what: registers this worker, keeps its leases, takes its fair share, and says what others may have."""
 
 from __future__ import annotations
 
@@ -6,50 +6,75 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import structlog
 
 from bridge.errors import SinkFault
 from bridge.model.wishes import NO_WISHES, Wishes
 from bridge.settings import OnLost, Settings
+from bridge.store.handovers import Handovers
 from bridge.store.leases import Leases
 from bridge.store.registry import Peer, Register, Registry
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.clocks import ClockCheck
+from bridge.worker.handover import Handover, Plan
 from bridge.worker.holder import SessionHolder
-from bridge.worker.leaving import leave
+from bridge.worker.leaving import Departure
 from bridge.worker.reach import SourceReach
 from bridge.worker.share import Rivals, fair_share
 
-__all__ = ["Supervisor"]
+__all__ = ["Coordination", "SourceAccess", "Supervisor"]
 
 log = structlog.get_logger()
 
+_AT_ONCE = 250  # sessions that are taken, or whose leases are renewed, in one go
+
+
+class SourceAccess(Protocol):
+    """What the supervisor asks of the way to the source."""
+
+    @property
+    def capacity(self) -> int:
+        """How many more sessions this worker could begin to read now."""
+
+    async def answers(self) -> bool:
+        """Whether the source answers this worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coordination:
+    """How workers settle among themselves, through Redis, who reads what."""
+
+    leases: Leases
+    registry: Registry
+    handovers: Handovers
+
 
 class Supervisor:
-    """Runs until stopped. Redis being away changes nothing but `/readyz`: what is held goes on waiting for it.
-
-    ``probe`` asks whether the source answers this worker.
-    """
+    """Runs until stopped. Redis being away changes nothing but `/readyz`: what is held goes on waiting for it."""
 
     def __init__(
         self,
         *,
         holders: Sequence[SessionHolder],
-        leases: Leases,
-        registry: Registry,
+        coordination: Coordination,
         settings: Settings,
         status: WorkerStatus,
-        probe: Callable[[], Awaitable[bool]],
+        source: SourceAccess,
     ) -> None:
         self._holders = holders
-        self._leases = leases
-        self._registry = registry
+        self._leases = coordination.leases
+        self._registry = coordination.registry
         self._settings = settings
         self._status = status
-        self._reach = SourceReach(probe)
+        self._handover = Handover(
+            holders, coordination.handovers, lambda: source.capacity, self._take_all, settings.lease.poll_seconds
+        )
+        self._reach = SourceReach(source.answers)
         self._clock = ClockCheck(status)
         self._rivals = Rivals(Wishes.of(holder.fingerprint for holder in holders))
         self._peers: tuple[Peer, ...] = ()
@@ -62,20 +87,23 @@ class Supervisor:
         self._fault_kind: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Supervise until ``stop`` is set; then hand everything over and sign off, within the grace period."""
+        """Supervise until ``stop`` is set; then pass everything on and sign off, within the grace period."""
         stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="wait for the stop")
         rounds = asyncio.create_task(self._supervise(stop), name="supervise")
         # On its own, since leases must not run out while a round waits for Redis.
-        renewal = asyncio.create_task(self._keep_renewing(), name="renew")
+        renewals = self._renewals()
+        handover = asyncio.create_task(self._handover.run(), name="hand over")
         try:
-            await asyncio.wait({stopped, rounds}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stopped, rounds, handover}, return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
-                rounds.result()  # a fault of ours is raised
+                for task in (rounds, handover):
+                    if task.done():
+                        task.result()  # a fault of ours is raised
             self._status.stopping = True
-            grace_seconds = self._settings.worker.grace_period_seconds
-            await leave(self._holders, self._leases, self._registry, lambda: self._settled(rounds), grace_seconds)
+            departure = Departure(self._holders, self._leases, self._registry, self._handover, self._settings)
+            await departure.run(lambda: self._settled(rounds))
         finally:
-            tasks = [stopped, rounds, renewal, *([self._taking] if self._taking else [])]
+            tasks = [stopped, rounds, handover, *renewals, *([self._taking] if self._taking else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -85,6 +113,7 @@ class Supervisor:
         await asyncio.wait({rounds})
         if self._taking:
             await asyncio.wait({self._taking})
+        await self._handover.settled()
 
     async def _supervise(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -100,17 +129,26 @@ class Supervisor:
             except TimeoutError:
                 continue
 
-    async def _keep_renewing(self) -> None:
+    def _renewals(self) -> list[asyncio.Task[None]]:
+        """In groups, spread over the time between two renewals: thousands at once would hold up the events."""
+        groups = [self._holders[at : at + _AT_ONCE] for at in range(0, len(self._holders), _AT_ONCE)]
         # Three tries within a lease's life, so that one lost reply costs nothing.
         interval_seconds = self._settings.lease.ttl_seconds / 3
+        first = (interval_seconds * (number + 1) / len(groups) for number in range(len(groups)))
+        return [
+            asyncio.create_task(self._keep_renewing(group, seconds, interval_seconds), name="renew")
+            for group, seconds in zip(groups, first, strict=True)
+        ]
+
+    async def _keep_renewing(self, group: Sequence[SessionHolder], first_seconds: float, then_seconds: float) -> None:
+        seconds = first_seconds
         while True:
-            try:
-                async with asyncio.timeout(interval_seconds):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
                     await self._renew_now.wait()
-            except TimeoutError:
-                pass
-            self._renew_now.clear()
-            await asyncio.gather(*(holder.renew() for holder in self._holders))
+            began = time.monotonic()
+            await asyncio.gather(*(holder.renew() for holder in group))
+            seconds = max(0.0, then_seconds - (time.monotonic() - began))
 
     def _note(self, fault: SinkFault | None) -> None:
         kind = fault.kind if fault else None
@@ -142,14 +180,17 @@ class Supervisor:
             limit = 0
         elif not self._rivals.all_want(wishes) and self._unchanged_for_long():
             limit = math.inf  # rounding may leave a session to nobody: what nobody took by now is anybody's
-        held = [holder for holder in shared if holder.held]
-        if len(held) > limit:
-            self._hand_over(held, len(held) - int(limit))
+        unshared = [one for one in self._holders if one.over or not self._rivals.of(one.fingerprint)]
         if self._taking is None:
             # On its own, since looking for a lost place may take long, and others must hear from this worker meanwhile.
-            alone = [one for one in self._holders if one.wanted and (one.over or not self._rivals.of(one.fingerprint))]
+            alone = [one for one in unshared if one.wanted]
             self._taking = asyncio.create_task(self._take(alone, shared, limit, stop), name="take")
             await asyncio.wait({self._taking}, timeout=self._settings.lease.poll_seconds)
+        if stop.is_set():
+            return
+        why = "this worker does not reach the source" if self._reach.aside else "another worker has fewer sessions"
+        # What could be had was taken by now; of the rest one asks those who hold it.
+        self._handover.plan = Plan(to_share=shared, limit=limit, to_take=unshared, peers=register.peers, reason=why)
 
     def _hear(self, register: Register) -> None:
         """What the register says of this worker and the others."""
@@ -160,7 +201,8 @@ class Supervisor:
         if register.forgotten and self._registered:
             # Redis was emptied, or we were away for long. Whoever knows a session's place must come before those who do
             # not: to them an emptied Redis looks like a new one.
-            self._renew_now.set()
+            self._renew_now.set()  # for all who wait at this moment
+            self._renew_now.clear()
             patient = self._settings.redis.on_lost is not OnLost.STOP
             self._begin_after = now + (self._settings.lease.ttl_seconds if patient else math.inf)
         self._registered = True
@@ -187,9 +229,9 @@ class Supervisor:
         self, alone: Sequence[SessionHolder], shared: Sequence[SessionHolder], limit: float, stop: asyncio.Event
     ) -> None:
         """All of ``alone``, and of those that others want too as many as make ``limit``."""
-        begin = time.monotonic() >= self._begin_after
-        is_gone = self._registry.is_gone
-        await asyncio.gather(*(holder.take(is_gone, begin=begin) for holder in alone))
+        for at in range(0, len(alone), _AT_ONCE):
+            if not stop.is_set():
+                await self._take_all(alone[at : at + _AT_ONCE])
         wanted = [holder for holder in shared if holder.wanted]
         random.shuffle(wanted)  # workers that start together should not all ask for the same ones first
         while wanted and not stop.is_set():
@@ -197,14 +239,10 @@ class Supervisor:
             room = limit - sum(holder.held and not holder.over for holder in shared)
             if room <= 0:
                 break
-            batch = wanted[: int(min(room, len(wanted)))]
+            batch = wanted[: int(min(room, _AT_ONCE))]
             del wanted[: len(batch)]
-            await asyncio.gather(*(holder.take(is_gone, begin=begin) for holder in batch))
+            await self._take_all(batch)
 
-    def _hand_over(self, held: list[SessionHolder], extra: int) -> None:
-        staying = [holder for holder in held if not holder.leaving]
-        extra -= len(held) - len(staying)
-        for holder in random.sample(staying, max(0, extra)):
-            why = "this worker does not reach the source" if self._reach.aside else "another worker has fewer sessions"
-            log.info("lease.handed_over", session=holder.session.name, reason=why)
-            holder.hand_over()
+    async def _take_all(self, holders: Sequence[SessionHolder]) -> None:
+        begin = time.monotonic() >= self._begin_after
+        await asyncio.gather(*(holder.take(self._registry.is_gone, begin=begin) for holder in holders))

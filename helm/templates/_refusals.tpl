@@ -35,7 +35,7 @@ outside of `config`. */}}
 {{- end -}}
 {{- end -}}
 {{- range $section, $settings := include "lens-bridge.defaults" (index . 0) | fromYaml -}}
-{{- if not (has $section (list "source" "redis")) -}}
+{{- if not (has $section (list "source" "redis" "metrics")) -}}
 {{- if hasKey $values $section -}}
 {{- $_ := set $found "problems" (append $found.problems (printf "%s: set config.%s instead" $section $section)) -}}
 {{- end -}}

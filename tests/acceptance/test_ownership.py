@@ -140,6 +140,31 @@ async def test_a_stopped_workers_sessions_are_taken_long_before_their_leases_exp
     await rig.assert_kept(*sessions)
 
 
+async def test_a_worker_that_joins_or_leaves_leaves_no_session_unread_that_nobody_can_begin_with(rig: Rig) -> None:
+    """It can connect to one session a second only: the others are read on meanwhile by who has them."""
+    sessions = [rig.simulator.create_session(f"lsn-slow-{n}") for n in range(8)]
+    for session in sessions:
+        session.play(Profile.SIZED, rate=20)
+    first = await rig.worker(*sessions, worker__grace_period_seconds=120).start()
+    await until(_all_read(sessions), "one worker reads all")
+    watch = asyncio.create_task(_most_unread(sessions))
+    second = await rig.worker(*sessions, source__connects_per_second=0.01).start()
+    await until(_shared_out(rig, sessions, {"worker-1": 4, "worker-2": 4}), "a half each")
+    first.terminate()
+    assert await first.exit_code(timeout=120) == 0
+    await until(_shared_out(rig, sessions, {"worker-2": 8}), "the other one has all")
+    await until(_all_read(sessions), "and reads all")
+    watch.cancel()
+    most = (await asyncio.gather(watch, return_exceptions=True))[0]
+    assert isinstance(most, MostUnreadError)
+    assert 1 <= most.sessions <= 2, "one on its way at a time, and one more where two looks overlap"
+    for session in sessions:
+        session.pause()
+    await rig.assert_kept(*sessions)
+    assert len([line for line in first.said("lease.handed_over") if line["to"].startswith("worker-2/")]) == 8
+    assert await second.metric("fenced_total") == 0
+
+
 async def test_deployments_with_other_sessions_leave_each_other_alone(rig: Rig) -> None:
     """On one Redis: one with six sessions, one with another, a worker without any, and what a wrong clock left."""
     mine = [rig.simulator.create_session(f"lsn-mine-{n}") for n in range(6)]
@@ -185,6 +210,7 @@ async def test_leases_that_redis_evicts_stay_with_their_holders(rig: Rig) -> Non
     await until(_shared_out(rig, sessions, {"worker-1": 5}), "one worker holds all")
     workers = [first, await rig.worker(*sessions).start()]
     await until(_shared_out(rig, sessions, {"worker-1": 3, "worker-2": 2}), "one of them has room for another one")
+    await until(workers[1].counts("lease_held", 2), "and has taken what was left to it")
     tokens = [await rig.client.hget(keys_of(session).state, "token") for session in sessions]
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -262,6 +288,28 @@ async def test_two_workers_of_one_name_say_so_and_share_all_the_same(rig: Rig) -
         await until(_said(twin, "worker.id_used_twice"), "it says so")
         await until(twin.counts("lease_held", 1), "each has one")
         assert len(twin.said("worker.id_used_twice")) == 1
+
+
+class MostUnreadError(Exception):
+    """How many sessions had no reader at one time."""
+
+    def __init__(self, sessions: int) -> None:
+        super().__init__(sessions)
+        self.sessions = sessions
+
+
+async def _most_unread(sessions: Sequence[SimulatedSession]) -> None:
+    most = 0
+    try:
+        while True:
+            most = max(most, sum(not session.readers for session in sessions))
+            await asyncio.sleep(0.005)
+    except asyncio.CancelledError:
+        raise MostUnreadError(most) from None
+
+
+def _all_read(sessions: Sequence[SimulatedSession]) -> Condition:
+    return lambda: all(session.readers for session in sessions)
 
 
 def _said(worker: Worker, event: str) -> Condition:

@@ -24,8 +24,9 @@ REFUSED: dict[str, dict[str, str]] = yaml.safe_load((CHART / "refused-values.yam
 
 Schema = dict[str, Any]
 
-# What the chart sets by itself from values of its own; secrets among them, which must not get into a ConfigMap.
-OWNED = {"source": ("api_key",), "redis": ("url", "username", "password")}
+# What the chart sets by itself from values of its own; secrets among them, which must not get into a ConfigMap. Of
+# `metrics` it sets nothing, but has values of that name.
+OWNED: dict[str, tuple[str, ...]] = {"source": ("api_key",), "redis": ("url", "username", "password"), "metrics": ()}
 _NOT_FOR_HELM = ("title", "default", "format", "writeOnly")
 
 _SCALARS: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}

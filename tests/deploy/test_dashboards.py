@@ -123,9 +123,10 @@ def _any_means_any(schema: Any) -> Any:
 
 
 @pytest.mark.timeout(180)
-async def test_every_query_is_answered_with_data_after_a_bad_night(own_rig: Rig, tmp_path: Path) -> None:
-    """Real workers under load and faults, a real Prometheus: no panel stays empty."""
-    night = Night(own_rig, pace_seconds=0.5)
+@pytest.mark.parametrize("detail", ["full", "reduced"])
+async def test_every_query_is_answered_with_data_after_a_bad_night(own_rig: Rig, tmp_path: Path, detail: str) -> None:
+    """Real workers under load and faults, a real Prometheus: no panel stays empty, at each level of detail."""
+    night = Night(own_rig, pace_seconds=0.5, detail=detail)
     await night.begin()
     async with Prometheus(tmp_path / "prometheus", night.targets, shortened(load_rules())) as prometheus:
         await _scraped(prometheus, len(night.targets))

@@ -19,7 +19,7 @@ from typing import Any, Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["DEADLINE_SECONDS", "Condition", "Worker", "python_environment", "until"]
+__all__ = ["DEADLINE_SECONDS", "FAST", "ROOT", "Condition", "Worker", "python_environment", "until"]
 
 Condition = Callable[[], bool | Awaitable[bool]]
 
@@ -67,14 +67,20 @@ def python_environment() -> dict[str, str]:
 
 
 class Worker:
-    """``python -m bridge run``. ``settings`` has dotted paths; None takes the default of `FAST` away."""
+    """``python -m bridge run``. ``settings`` has dotted paths; None takes the default of `FAST` away.
 
-    def __init__(self, log: Path, settings: Mapping[str, object], arguments: Iterable[str] = ()) -> None:
+    ``code`` is the directory whose `bridge` is run.
+    """
+
+    def __init__(
+        self, log: Path, settings: Mapping[str, object], arguments: Iterable[str] = (), *, code: Path = ROOT
+    ) -> None:
         self.log = log
+        self._code = code
         self._arguments = tuple(arguments)
         merged = {path: value for path, value in {**FAST, **settings}.items() if value is not None}
         own = {f"BRIDGE_{path.replace('.', '__').upper()}": _text(value) for path, value in merged.items()}
-        self._environment = {**python_environment(), **own}
+        self._environment = {**python_environment(), "PYTHONPATH": str(code), **own}
         self._process: Process | None = None
         self._port: int | None = None
         self._begin = 0  # of this start's lines in the log
@@ -97,7 +103,7 @@ class Worker:
             self._begin = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *_dying_with_parent(), sys.executable, "-m", "bridge", "run", *self._arguments,
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, cwd=ROOT,
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, cwd=self._code,
             )  # fmt: skip
         return self
 
@@ -128,7 +134,7 @@ class Worker:
     async def get(self, path: str) -> tuple[int, str]:
         """Status and body of a page."""
         timeout = aiohttp.ClientTimeout(total=10)
-        url = f"http://127.0.0.1:{await self._opened()}{path}"
+        url = f"http://127.0.0.1:{await self.port()}{path}"
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as response:
             return response.status, await response.text()
 
@@ -180,7 +186,8 @@ class Worker:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
-    async def _opened(self) -> int:
+    async def port(self) -> int:
+        """Of the admin server."""
         if self._port is None:
             await until(lambda: bool(self.said("admin.opened")) or not self.running, "the admin port is open")
             assert self.running, f"the worker has ended; its log:\n{self.log_tail()}"

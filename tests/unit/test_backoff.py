@@ -93,15 +93,15 @@ def spread(pace: Pace, calls: int, now: float) -> list[float]:
     return found
 
 
-def test_a_pace_begins_with_ten_times_the_steady_one_and_a_second_of_it_at_once() -> None:
+def test_a_pace_begins_with_a_hundred_times_the_steady_one_and_a_second_of_it_at_once() -> None:
     """Nobody knows yet what the server bears."""
-    assert spread(Pace(steady_per_second=0.4), 6, 100.0) == [0.0, 0.0, 0.0, 0.0, 0.25, 0.5]
-    assert spread(Pace(steady_per_second=0.01), 3, 0.0) == [0.0, 10.0, 20.0]
+    assert spread(Pace(steady_per_second=0.04), 6, 100.0) == [0.0, 0.0, 0.0, 0.0, 0.25, 0.5]
+    assert spread(Pace(steady_per_second=0.001), 3, 0.0) == [0.0, 10.0, 20.0]
 
 
 def test_a_pace_fills_with_time_up_to_one_second_of_it() -> None:
     """An hour of rest gives no more."""
-    pace = Pace(steady_per_second=0.2)
+    pace = Pace(steady_per_second=0.02)
     assert spread(pace, 3, 10.0) == [0.0, 0.0, 0.5]
     assert spread(pace, 3, 3610.0) == [0.0, 0.0, 0.5]
 
@@ -129,7 +129,7 @@ def test_complaints_of_one_moment_count_once() -> None:
     assert pace.per_second(6.0) < 6.0
 
 
-def test_a_slowed_pace_grows_slowly_to_where_it_began_and_no_further() -> None:
+def test_a_slowed_pace_grows_slowly_to_ten_times_the_steady_one_and_no_further() -> None:
     """By the steady pace in half a minute."""
     pace = Pace(steady_per_second=10.0)
     pace.complained(0.0)
@@ -146,13 +146,15 @@ def test_no_connection_waits_longer_than_the_slowest_pace_allows(
     steady: float, calls: list[tuple[float, bool]]
 ) -> None:
     """Whenever they come, and whatever the server says."""
-    pace, now = Pace(steady_per_second=steady), 0.0
+    pace, now, complained = Pace(steady_per_second=steady), 0.0, False
     for pause, complains in calls:
         now += pause
+        complained |= complains
         if complains:
             pace.complained(now)
-        wait = pace.wait_seconds(now)
+        wait, at_once = pace.wait_seconds(now), pace.at_once(now)
         assert 0.0 <= wait <= 10 / steady * 1.01 + 1e-3
+        assert (at_once == 0) == (wait > 1e-9)
         now += wait
         pace.take(now)
-        assert steady / 10 <= pace.per_second(now) <= steady * 10
+        assert steady / 10 <= pace.per_second(now) <= steady * (10 if complained else 100)

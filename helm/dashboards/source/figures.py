@@ -5,6 +5,7 @@ from __future__ import annotations
 from grafana import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SELECTOR, YELLOW, State
 
 SESSION_STATES: tuple[State, ...] = (
+    (0, "standby or on its way", GREY),
     (1, "standby", GREY),
     (2, "ended", "#5a6b8c"),
     (3, "paused", PURPLE),
@@ -17,7 +18,8 @@ SESSION_STATES: tuple[State, ...] = (
     (10, "unauthorized", RED),
     (11, "failed", "#9c1127"),
 )
-"""Where workers differ about a session, the highest number is right: an owner knows more than a standby."""
+"""Where workers differ about a session, the highest number is right: an owner knows more than a standby. 0 is for
+what a worker with many sessions does not tell apart (`metrics.detail`)."""
 
 PROMISES: tuple[tuple[str, str, str], ...] = (
     ("gaps", "gaps_total", "reason"),
@@ -67,7 +69,7 @@ def in_range(metric: str) -> str:
 
 def session_state(by: str = "stream") -> str:
     """The state as its number in SESSION_STATES."""
-    numbered = [session("session_state", f'state="{name}"') + f" * {number}" for number, name, _ in SESSION_STATES]
+    numbered = [session("session_state", f'state="{name}"') + f" * {number}" for number, name, _ in SESSION_STATES[1:]]
     return f"max by ({by}) ({' or '.join(numbered)})"
 
 

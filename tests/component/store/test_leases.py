@@ -354,6 +354,40 @@ async def test_leases_given_back_are_counted(leases: Leases) -> None:
     assert leases.releases == 1
 
 
+async def test_a_lease_can_be_left_to_one_worker(link: RedisLink, leases: Leases, others: Leases) -> None:
+    """It acquires it as everybody does, and gets a new token; to the others it is held."""
+    lease = await acquired(leases)
+    await leases.release(KEYS, lease.token, successor=others.owner)
+    answer = await Leases(link, "third", 30).acquire(KEYS)
+    assert isinstance(answer, HeldBy)
+    assert (answer.owner, answer.lapsed) == (others.owner, False)
+    assert leases.releases == 0, "there is nothing to take for the others"
+    assert await leases.renew(KEYS, lease.token) == Fenced(commits=0)
+    taken = await acquired(others)
+    assert taken.token.startswith("2-")
+
+
+async def test_a_lease_that_was_left_to_a_worker_is_not_kept_for_ever(
+    leases: Leases, others: Leases, redis: Redis
+) -> None:
+    """That one has died meanwhile."""
+    await leases.release(KEYS, (await acquired(leases)).token, successor="dead/1")
+    assert 29_000 < await redis.pttl(KEYS.lease) <= 30_000
+    await redis.delete(KEYS.lease)  # as when it has run out
+    assert isinstance(await others.acquire(KEYS), Lease)
+
+
+async def test_only_ones_own_lease_can_be_left_to_another(leases: Leases, others: Leases, redis: Redis) -> None:
+    """Neither one that was lost, nor one whose key somebody else has."""
+    old = await acquired(leases)
+    new = await taken_over(others)
+    await leases.release(KEYS, old.token, successor="third/1")
+    assert await redis.get(KEYS.lease) == others.owner.encode()
+    await redis.set(KEYS.lease, "another", px=30_000)
+    await others.release(KEYS, new.token, successor="third/1")
+    assert await redis.get(KEYS.lease) == b"another"
+
+
 async def test_releasing_in_an_emptied_redis_is_harmless(leases: Leases, redis: Redis) -> None:
     """Nothing is written."""
     lease = await acquired(leases)

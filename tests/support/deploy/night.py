@@ -25,10 +25,14 @@ REPLAYED = 2 * WINDOW  # more than the worker remembers, and little enough to co
 
 
 class Night:
-    """The rig's Redis is to be one of its own. `fall` makes everything go wrong, `pace_seconds` apart."""
+    """The rig's Redis is to be one of its own. `fall` makes everything go wrong, `pace_seconds` apart.
 
-    def __init__(self, rig: Rig, pace_seconds: float = 1.0) -> None:
+    ``detail`` is what the workers' `metrics.detail` says.
+    """
+
+    def __init__(self, rig: Rig, pace_seconds: float = 1.0, detail: str = "full") -> None:
         self.rig = rig
+        self.detail = detail
         self.pace_seconds = pace_seconds
         self.lenses: dict[str, SimulatedSession] = {}
         self.ports = [free_port(), free_port()]
@@ -51,6 +55,7 @@ class Night:
             worker = self.rig.worker(
                 *listed, admin__port=port, stream__max_length=5000, source__slow_retry_seconds=1,
                 dedupe__window_events=WINDOW, commit__max_events=50, commit__buffer_events=50,
+                metrics__detail=self.detail,
             )  # fmt: skip
             await worker.start()
             self.workers.append(worker)

@@ -25,6 +25,7 @@ from bridge.model.labels import (
 )
 from bridge.model.place import Place, Session
 from bridge.model.records import DeadLetter, Record
+from bridge.settings import MetricsDetail
 from bridge.telemetry.figures import EVENT_TYPES, Histogram, SessionFigures
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.status import WorkerStatus
@@ -137,6 +138,100 @@ def test_every_label_set_exists_from_the_start(name: str, label: str) -> None:
     assert {(sample.labels["stream"], sample.labels[label]) for sample in samples} == expected
     if name != "session_state":
         assert all(sample.value == 0 for sample in samples)
+
+
+# With many sessions
+
+
+def reduced(count: int = 2, detail: MetricsDetail = MetricsDetail.REDUCED) -> tuple[Metrics, list[SessionFigures]]:
+    """A worker that tells little of each session, and the figures of them."""
+    worker = worker_with(*(f"s{number}" for number in range(count)))
+    return Metrics(worker, detail), list(worker.sessions.values())
+
+
+def streams(metrics: Metrics, family: str) -> set[str]:
+    """The sessions that it tells of."""
+    return {sample.labels["stream"] for sample in families(metrics)[family].samples}
+
+
+def test_a_reduced_page_has_the_same_families() -> None:
+    """Alerts and dashboards ask for the same names and labels at each level."""
+    metrics, _ = reduced()
+    assert {name: (family.type, label_names(family)) for name, family in families(metrics).items()} == INTERFACE
+
+
+def test_a_reduced_page_tells_of_each_session_what_it_does_now() -> None:
+    """Who reads it, in which state it is, when something came last: what wakes a person names its session."""
+    metrics, figures = reduced()
+    figures[0].lease_held, figures[1].last_byte_at = True, 5.0
+    figures[1].enter(SessionState.UNAUTHORIZED)
+    each = {name for name, family in families(metrics).items() if "s1" in str(family.samples)}
+    assert each == {
+        "lease_held",
+        "session_state",
+        "source_last_byte_timestamp_seconds",
+        "source_last_event_timestamp_seconds",
+        "cursor_committed_timestamp_seconds",
+    }
+    assert all(streams(metrics, name) == {"s0", "s1"} for name in each)
+    assert value(metrics, "lease_held", stream="s0") == 1
+    assert value(metrics, "source_last_byte_timestamp_seconds", stream="s1") == 5
+    assert value(metrics, "session_state", stream="s1", state="unauthorized") == 1
+    told = {sample.labels["state"] for sample in families(metrics)["session_state"].samples}
+    assert told == {"streaming", "backpressured", "paused", "unauthorized", "ended", "gone", "failed"}
+
+
+def test_a_reduced_page_counts_all_sessions_together() -> None:
+    """Under a name that no session can have, and from the start."""
+    metrics, figures = reduced(250)
+    for name, label in BOUNDED:
+        if name != "session_state":
+            samples = families(metrics)[name].samples
+            assert {(one.labels["stream"], one.labels[label]) for one in samples} == {
+                ("*", str(word)) for word in BOUNDED[name, label]
+            }
+    for number, one in enumerate(figures):
+        one.rollbacks, one.gaps[GapReason.NO_CURSOR], one.buffer_events = 1, 2, 3
+        one.stream_length, one.groups = number, {"g": (number, 249 - number)}
+        one.delivery_latency.observe(0.2, 2)
+    assert value(metrics, "rollbacks_total", stream="*") == 250
+    assert value(metrics, "gaps_total", stream="*", reason="no_cursor") == 500
+    assert value(metrics, "buffer_events", stream="*") == 750
+    assert value(metrics, "delivery_latency_seconds_count", stream="*") == 500
+    assert value(metrics, "delivery_latency_seconds_bucket", stream="*", le="0.25") == 500
+    assert value(metrics, "delivery_latency_seconds_bucket", stream="*", le="0.1") == 0
+    assert value(metrics, "delivery_latency_seconds_sum", stream="*") == pytest.approx(100)
+    assert value(metrics, "stream_length", stream="*") == 249, "the longest"
+    assert value(metrics, "group_lag", stream="*", group="g") == 249, "of the session that is furthest behind"
+    assert value(metrics, "group_pending", stream="*", group="g") == 249
+
+
+def test_groups_of_all_sessions_together_stay_bounded() -> None:
+    """Each session may have groups of its own; those furthest behind are told."""
+    metrics, figures = reduced(100)
+    for number, one in enumerate(figures):
+        one.groups = {f"g{number}": (number, 0)}
+    told = {sample.labels["group"] for sample in families(metrics)["group_lag"].samples}
+    assert told == {f"g{number}" for number in range(60, 100)}
+
+
+@pytest.mark.parametrize(("count", "each"), [(250, True), (251, False)])
+def test_by_itself_a_worker_tells_everything_of_250_sessions_and_less_of_more(count: int, each: bool) -> None:
+    """`auto` looks at how many there are at each scrape."""
+    metrics, _ = reduced(count, MetricsDetail.AUTO)
+    assert (len(streams(metrics, "rollbacks_total")) == count) == each
+    full, _ = reduced(count, MetricsDetail.FULL)
+    assert len(streams(full, "rollbacks_total")) == count
+
+
+def test_the_page_of_three_thousand_sessions_is_small() -> None:
+    """Under 3 MB, also with names of 16 characters."""
+    worker = worker_with(*(f"lsn-250313abc{number:04}" for number in range(3000)))
+    for one in worker.sessions.values():
+        one.last_byte_at = one.last_event_at = one.last_commit_at = 1741843200.123
+    size = len(Metrics(worker).render()[0])
+    print(f"{size:,} bytes")
+    assert 2_000_000 < size < 3_000_000
 
 
 def test_units_are_base_units() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,9 +16,11 @@ from bridge.model.outcomes import HeldBy
 from bridge.model.place import Session
 from bridge.model.wishes import NO_WISHES, Wishes, fingerprint_of
 from bridge.settings import LeaseSettings, OnLost, RedisSettings, Settings, WorkerSettings
+from bridge.store.handovers import Heard
 from bridge.store.registry import Peer, Register
 from bridge.telemetry.status import WorkerStatus
-from bridge.worker.supervisor import Supervisor
+from bridge.worker.supervisor import Coordination, Supervisor
+from tests.support.fakes import until
 from tests.support.hurry import hurried
 
 TTL_SECONDS = 60.0
@@ -50,6 +52,7 @@ class FakeHolder:
     held: bool = False
     leaving: bool = False
     stays: bool = False  # it takes its time to leave
+    successor: str = ""  # whom it was left to
     slow: asyncio.Event | None = None  # taking it takes so long
     asked: bool = False  # and held by another, so there is no need to ask again
     unreachable_attempts: int | None = None
@@ -96,8 +99,10 @@ class FakeHolder:
         """Counted."""
         self.renewals += 1
 
-    def hand_over(self, until: float | None = None) -> None:
+    def hand_over(self, until: float | None = None, successor: str = "") -> None:
         """At once, unless it takes its time."""
+        if self.held and not self.leaving:
+            self.successor = successor
         self.leaving = self.held and self.stays
         self.held = self.leaving
 
@@ -155,6 +160,65 @@ class FakeRegistry:
 
 
 @dataclass
+class FakeHandovers:
+    """What others offer and leave to this worker. Those whom ``places`` does not name take all that they may have."""
+
+    places: dict[str, int] = field(default_factory=dict)
+    gifts: list[bytes] = field(default_factory=list)
+    rooms: list[int] = field(default_factory=list)
+    given: list[tuple[str, bytes]] = field(default_factory=list)
+    booked_here: int = 0
+    fault: SinkFault | None = None
+
+    @property
+    def open(self) -> bool:
+        """Something was offered last."""
+        return bool(self.rooms and self.rooms[-1]) or bool(self.booked_here)
+
+    async def offer(self, room: int) -> Heard:
+        """Kept; what was left comes once."""
+        self._meet()
+        self.rooms.append(room)
+        given, self.gifts = tuple(self.gifts), []
+        self.booked_here = max(0, self.booked_here - len(given))
+        return Heard(given=given, booked=self.booked_here)
+
+    def give_up(self) -> None:
+        """It never comes."""
+        self.booked_here = 0
+
+    async def book(self, sessions: int, most: Mapping[str, int]) -> dict[str, int]:
+        """As many as there are places."""
+        self._meet()
+        booked = {}
+        for owner, count in most.items():
+            booked[owner] = min(sessions, count, self.places.get(owner, count))
+            sessions -= booked[owner]
+            if owner in self.places:
+                self.places[owner] -= booked[owner]
+        return booked
+
+    async def give(self, owner: str, fingerprint: bytes) -> None:
+        """Kept."""
+        self.given.append((owner, fingerprint))
+
+    def _meet(self) -> None:
+        if self.fault:
+            raise self.fault
+
+
+@dataclass
+class FakeSource:
+    """The way to the source."""
+
+    capacity: int = 1000
+
+    async def answers(self) -> bool:
+        """Never."""
+        return False
+
+
+@dataclass
 class Running:
     """A supervisor under way."""
 
@@ -162,6 +226,8 @@ class Running:
     registry: FakeRegistry
     leases: FakeLeases
     status: WorkerStatus
+    handovers: FakeHandovers = field(default_factory=FakeHandovers)
+    source: FakeSource = field(default_factory=FakeSource)
     most: int = 0  # the most sessions that were held at once
 
     def __post_init__(self) -> None:
@@ -188,6 +254,14 @@ class Running:
             while self.registry.rounds < seen + count:
                 await asyncio.sleep(0.002)
 
+    async def settles(self, held: int) -> None:
+        """Wait until it holds so many, and see that it stays so."""
+        async with asyncio.timeout(10):
+            while self.held != held:
+                await asyncio.sleep(0.002)
+        await self.round(4)
+        assert self.held == held
+
     def join(self, count: int, names: str | None = None) -> None:
         """So many others want the same from now on, or what ``names`` says."""
         wanted = names.split() if names is not None else [holder.name for holder in self.holders if not holder.over]
@@ -204,10 +278,11 @@ async def supervised(
     ttl_seconds: float = TTL_SECONDS,
     grace_seconds: float = 20.0,
     on_lost: OnLost = OnLost.RESUME,
+    handovers: FakeHandovers | None = None,
 ) -> AsyncIterator[Running]:
     """A supervisor that looks again and again; stopped at the end."""
     status = WorkerStatus(worker_id="w", version="0", redis_reachable=True)
-    running = Running(holders, registry or FakeRegistry(), FakeLeases(), status)
+    running = Running(holders, registry or FakeRegistry(), FakeLeases(), status, handovers or FakeHandovers())
     if others:
         running.join(others)
     settings = Settings.model_construct(
@@ -215,13 +290,10 @@ async def supervised(
         redis=RedisSettings(on_lost=on_lost),
         worker=WorkerSettings(grace_period_seconds=grace_seconds),
     )
-
-    async def unanswered() -> bool:
-        return False
-
-    fakes: Any = (holders, running.leases, running.registry)
+    fakes: Any = (holders, running.leases, running.registry, running.handovers)
+    coordination = Coordination(leases=fakes[1], registry=fakes[2], handovers=fakes[3])
     supervisor = Supervisor(
-        holders=fakes[0], leases=fakes[1], registry=fakes[2], settings=settings, status=status, probe=unanswered
+        holders=fakes[0], coordination=coordination, settings=settings, status=status, source=running.source
     )
     stop = asyncio.Event()
     task = asyncio.create_task(supervisor.run(stop))
@@ -270,9 +342,8 @@ async def test_only_what_others_want_too_is_shared_with_them() -> None:
         async with supervised(some(4)) as running:
             await running.round()
             running.join(1, "s2 s3 x")
-            await running.round(4)
+            await running.settles(3)
             assert [holder.held for holder in running.holders[:2]] == [True, True]
-            assert running.held == 3
 
 
 async def test_it_says_what_it_wants_and_what_it_gave_back() -> None:
@@ -292,18 +363,14 @@ async def test_what_others_hold_is_not_asked_for_again_until_something_changes()
     for holder in holders[:251]:
         holder.free = False
     async with supervised(holders, others=1) as running:
-        async with asyncio.timeout(60):
-            while running.held < 250:
-                await running.round(1)
-        await running.round(3)
+        await until(lambda: running.asked >= 501)
+        await running.settles(250)
         asked = running.asked
         await running.round(20)
         assert running.asked == asked
         holders[0].free = True
         running.registry.peers = tuple(replace(one, releases=1) for one in running.registry.peers)
-        async with asyncio.timeout(60):
-            while running.held < 251:
-                await running.round(1)
+        await running.settles(251)
 
 
 async def test_a_session_that_rounding_leaves_to_nobody_is_taken_in_the_end() -> None:
@@ -322,8 +389,7 @@ async def test_a_session_that_rounding_leaves_to_nobody_is_taken_in_the_end() ->
         await running.round(5)
         assert running.held == 2, "and it is kept"
         running.join(1, "s0 s1")
-        await running.round(3)
-        assert running.held == 1, "until something changes"
+        await running.settles(1)  # until something changes
 
 
 async def test_sessions_that_others_hold_do_not_count() -> None:
@@ -375,8 +441,7 @@ async def test_what_is_too_much_is_handed_over_when_a_worker_joins() -> None:
     async with supervised(some(8)) as running:
         await running.round()
         running.join(1)
-        await running.round(3)
-        assert running.held == 4
+        await running.settles(4)
 
 
 async def test_those_that_are_leaving_already_count_as_handed_over() -> None:
@@ -387,6 +452,7 @@ async def test_those_that_are_leaving_already_count_as_handed_over() -> None:
     async with supervised(holders, grace_seconds=0.1) as running:
         await running.round()
         running.join(1)
+        await until(lambda: sum(holder.leaving for holder in holders) == 4)
         await running.round(6)
         assert sum(holder.leaving for holder in holders) == 4
 
@@ -504,10 +570,9 @@ async def test_a_worker_that_is_cut_off_from_the_source_leaves_to_others_what_th
         assert running.held == 4, "alone it goes on trying"
         holders[0].unreachable_attempts = 0
         running.join(1, "s0 s1 s2")
-        await running.round(3)
-        assert running.held == 3
+        await running.settles(3)
         holders[0].unreachable_attempts = 1
-        await running.round(4)
+        await running.settles(1)
         assert [holder.held for holder in holders] == [False, False, False, True]
         assert running.registry.said[-1][0] == NO_WISHES
         running.join(0)
@@ -527,6 +592,94 @@ async def test_two_workers_of_one_name_are_told_once() -> None:
     assert [line["worker"] for line in logs if line["event"] == "worker.id_used_twice"] == ["w/9"]
 
 
+# Handing over
+
+
+async def test_it_asks_for_what_others_hold_and_for_no_more_than_it_can_begin_with() -> None:
+    """Of ten sessions it should read five, and has none."""
+    holders = some(10)
+    for holder in holders:
+        holder.free = False
+    async with supervised(holders, others=1) as running:
+        running.source.capacity = 3
+        await until(lambda: running.handovers.rooms[-3:] == [3, 3, 3])
+        running.source.capacity = 100
+        await until(lambda: running.handovers.rooms[-3:] == [5, 5, 5])
+
+
+async def test_what_was_left_to_it_is_taken_at_once_though_its_holder_was_asked_a_moment_ago() -> None:
+    """Of a session that it does not know it says nothing."""
+    holders = some(4)
+    for holder in holders:
+        holder.free = False
+    async with supervised(holders, others=1) as running:
+        await until(lambda: all(holder.asked for holder in holders))
+        holders[0].free = holders[3].free = True
+        running.handovers.gifts = [holders[0].fingerprint, b"stranger", holders[3].fingerprint]
+        await running.settles(2)
+        assert (holders[0].held, holders[3].held) == (True, True)
+        assert running.handovers.rooms[-1] == 0, "its share is full: what it offered is withdrawn"
+
+
+async def test_what_is_too_much_is_read_until_another_worker_asks_for_it() -> None:
+    """And goes to the one that has asked, who is told."""
+    holders = some(8)
+    async with supervised(holders) as running:
+        await running.round()
+        running.handovers.places = {"o0/1": 0}
+        running.join(1)
+        await running.round(10)
+        assert running.held == 8
+        running.handovers.places["o0/1"] = 3
+        await running.settles(5)
+        running.handovers.places["o0/1"] = 3
+        await running.settles(4)
+        left = {holder.fingerprint for holder in holders if holder.successor == "o0/1"}
+        assert len(left) == 4
+        await until(lambda: {("o0/1", one) for one in left} == set(running.handovers.given))
+
+
+async def test_a_worker_is_given_nothing_that_it_does_not_want() -> None:
+    """Of two that join, one wants a single session."""
+    holders = some(6)
+    async with supervised(holders) as running:
+        await running.round()
+        running.handovers.places = {"a/1": 10, "b/1": 0}
+        wanted = Wishes.of(map(fingerprint_of, ["s0"]))
+        everything = Wishes.of(holder.fingerprint for holder in holders)
+        running.registry.peers = (peer("a/1", wanted), peer("b/1", everything))
+        await running.settles(5)
+        assert holders[0].successor == "a/1"
+
+
+async def test_the_next_ones_are_asked_for_while_some_are_still_on_their_way() -> None:
+    """But not those: who gives has booked them, and may take its time."""
+    holders = some(2)
+    for holder in holders:
+        holder.free = False
+    async with supervised(holders, others=1) as running:
+        await until(lambda: bool(running.handovers.rooms))
+        running.handovers.booked_here = 1
+        for holder in holders:
+            holder.held = True  # nothing is missing any more
+        rooms = len(running.handovers.rooms)
+        await until(lambda: len(running.handovers.rooms) > rooms + 5)
+        assert running.handovers.rooms[-1] == 0
+        running.handovers.booked_here = 0
+
+
+async def test_a_register_of_places_that_cannot_be_had_changes_nothing() -> None:
+    """Sessions are read where they are, and taken where they are free."""
+    handovers = FakeHandovers(fault=SinkFault(FaultKind.DAMAGED, "somebody has written there"))
+    async with supervised(some(4), handovers=handovers) as running:
+        await running.round()
+        running.join(1)
+        await running.round(5)
+        assert (running.held, running.status.ready) == (4, True)
+        handovers.fault = None
+        await running.settles(2)
+
+
 # Stopping
 
 
@@ -535,6 +688,60 @@ async def test_a_stop_hands_all_over_and_signs_off() -> None:
     async with supervised(some(3)) as running:
         await running.round()
     assert (running.held, running.registry.signed_off, running.status.ready) == (0, True, False)
+
+
+async def test_a_stop_reads_each_session_until_another_worker_asks_for_it() -> None:
+    """This worker wants none from the first moment, so that the others' shares grow."""
+    holders = some(5)
+    async with supervised(holders, others=1) as running:
+        await running.settles(3)
+        running.handovers.places = {"o0/1": 0}
+
+        async def ask() -> None:
+            await until(lambda: running.registry.said[-1][0] == NO_WISHES)
+            await running.round(3)
+            assert running.held == 3
+            for left in (2, 1, 0):
+                running.handovers.places["o0/1"] = 1
+                await until(lambda left=left: running.held <= left)  # type: ignore[misc]
+                assert running.held == left
+
+        asking = asyncio.create_task(ask())
+    await asking
+    assert len(running.handovers.given) == 3
+    assert running.registry.signed_off
+
+
+async def test_a_stop_lets_go_of_what_nobody_asks_for() -> None:
+    """Long before the grace period is over: those who could have asked do not, or do not want it."""
+    loop = asyncio.get_running_loop()
+    async with supervised(some(4), others=1, grace_seconds=600.0) as running:
+        await running.settles(2)
+        running.handovers.places = {"o0/1": 0}
+        began = loop.time()
+    assert (running.held, running.registry.signed_off) == (0, True)
+    assert running.handovers.given == []
+    assert loop.time() - began < 300
+
+
+async def test_a_stop_waits_for_what_was_booked_here_and_passes_it_on() -> None:
+    """Its lease was left to this worker by name: nobody else would take it."""
+    holders = some(2)
+    holders[0].free = False
+    async with supervised(holders, others=1, grace_seconds=60.0) as running:
+        await running.settles(1)
+        holders[0].asked = False
+        running.handovers.booked_here = 1
+
+        async def come() -> None:
+            await until(lambda: running.registry.said[-1][0] == NO_WISHES)
+            holders[0].free = True
+            running.handovers.gifts = [holders[0].fingerprint]
+            await until(lambda: holders[0].successor == "o0/1")
+
+        coming = asyncio.create_task(come())
+    await coming
+    assert running.held == 0
 
 
 async def test_a_stop_while_redis_is_away_still_ends() -> None:

@@ -1,16 +1,24 @@
-"""Descriptors: as many as this process may have, and one clear line where they are not enough."""
+"""What the operating system asks of this process and gives it: signals, descriptors.
+
+SIGTERM, SIGINT and SIGHUP: the first asks for a graceful stop, the second for an end at once. Descriptors: as many as
+this process may have, and one clear line where they are not enough.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import resource
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
 
-__all__ = ["raise_descriptor_limit", "tell_shortage_once"]
+__all__ = ["raise_descriptor_limit", "stop_on_signals", "tell_shortage_once"]
 
 log = structlog.get_logger()
 
@@ -19,6 +27,29 @@ _RESERVED = 64  # for the admin server, whose connections are fewer; see `bridge
 _OTHERS = 32  # for Redis, lookups, files and the libraries
 _TELL_EVERY_SECONDS = 60.0
 _HINT = "raise the limit of open files (ulimit -n), or run more workers"
+
+
+@contextmanager
+def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Set ``stop`` at the first signal. Only within a running event loop, in the main thread."""
+    loop = asyncio.get_running_loop()
+
+    def handle(number: signal.Signals) -> None:
+        if stop.is_set():
+            log.warning("worker.stopped_at_once", signal=number.name)
+            # Nothing is lost: what is not committed is read again. 128 + n is the shell's code for it.
+            os._exit(128 + number)
+        log.info("worker.stopping", signal=number.name)
+        stop.set()
+
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last where a terminal is closed
+    for number in signals:
+        loop.add_signal_handler(number, handle, number)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
 
 
 def raise_descriptor_limit(sessions: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.worker.limits import raise_descriptor_limit, tell_shortage_once
+from bridge.worker.process import raise_descriptor_limit, tell_shortage_once
 
 
 @pytest.fixture(autouse=True)

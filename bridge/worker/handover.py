@@ -1,0 +1,165 @@
+"""Sessions on their way from one worker to another: each is read by the one until the other can begin with it.
+
+Nothing here decides how many sessions a worker should read: the supervisor, or a stop, sets a `Plan`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from bridge.errors import SinkFault
+from bridge.store.handovers import Handovers
+from bridge.store.registry import Peer
+from bridge.worker.holder import SessionHolder
+
+__all__ = ["STANDING_BY", "Handover", "Plan"]
+
+log = structlog.get_logger()
+
+_MOVING_SECONDS = 0.1  # between two looks while sessions move: as long as one is silent for want of a look
+_STILL_MOVING_SECONDS = 1.0  # after the last one
+_GIVEN_UP_SECONDS = 5.0  # what was booked and has not come by then will not
+_MOST_AT_ONCE = 32  # sessions that are being stopped and passed on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """``to_share``: sessions of which this worker should read ``limit``, and which ``peers`` may want.
+
+    ``to_take``: others that it should read too. ``reason``: why it gives any away, for the log.
+    """
+
+    to_share: Sequence[SessionHolder] = ()
+    limit: float = 0
+    to_take: Sequence[SessionHolder] = ()
+    peers: Sequence[Peer] = ()
+    reason: str = ""
+
+    @property
+    def missing(self) -> int:
+        """How many more this worker should read."""
+        absent = [one for one in self.to_share if not one.held and not one.over]
+        room = self.limit - sum(one.held and not one.over for one in self.to_share)
+        return max(0, int(min(room, len(absent)))) + sum(not one.held and not one.over for one in self.to_take)
+
+    @property
+    def staying(self) -> list[SessionHolder]:
+        """Those that could be given away."""
+        return [one for one in self.to_share if one.held and not one.leaving]
+
+    @property
+    def surplus(self) -> int:
+        """How many of them are too many."""
+        return int(max(0, len(self.staying) - self.limit))
+
+
+STANDING_BY = Plan()
+"""Nothing to give, nothing to take."""
+
+Take = Callable[[Sequence[SessionHolder]], Coroutine[Any, Any, None]]
+"""Takes sessions that can be had."""
+
+
+class Handover:
+    """Runs until cancelled. ``capacity`` tells how many more sessions this worker could begin to read now."""
+
+    def __init__(
+        self,
+        holders: Iterable[SessionHolder],
+        handovers: Handovers,
+        capacity: Callable[[], int],
+        take: Take,
+        poll_seconds: float,
+    ) -> None:
+        self.plan = STANDING_BY
+        self.moved_at = time.monotonic()  # a session was booked or came last
+        self._holders = {holder.fingerprint: holder for holder in holders}
+        self._handovers = handovers
+        self._capacity = capacity
+        self._take = take
+        self._poll_seconds = poll_seconds
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._arriving = 0  # sessions that are being taken, and do not connect yet
+
+    @property
+    def expecting(self) -> bool:
+        """Something is offered, was booked here and has not come yet, or is just being taken."""
+        return self._handovers.open or self._arriving > 0
+
+    async def settled(self) -> None:
+        """Wait for what has begun."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def run(self) -> None:
+        """Give and take as the plan says, again and again."""
+        try:
+            while True:
+                with suppress(SinkFault):  # the rounds of the supervisor meet it too, and say so
+                    await self._give()
+                    await self._ask()
+                for task in [task for task in self._under_way if task.done()]:
+                    self._under_way.discard(task)
+                    task.result()  # a fault of ours is raised
+                moving = time.monotonic() - self.moved_at < _STILL_MOVING_SECONDS or self._under_way
+                await asyncio.sleep(min(_MOVING_SECONDS, self._poll_seconds) if moving else self._poll_seconds)
+        finally:
+            for task in self._under_way:
+                task.cancel()
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _ask(self) -> None:
+        """Say how much room there is, and take what has come."""
+        room = max(0, min(self._capacity() - self._arriving, self.plan.missing))
+        if not (room or self._handovers.open):
+            return
+        heard = await self._handovers.offer(room)
+        if heard.given:
+            self._moved()
+            given = [self._holders[one] for one in heard.given if one in self._holders]
+            self._arriving += len(given)
+            self._start(self._arrive(given), "take what was given")
+        elif heard.booked and time.monotonic() - self.moved_at > _GIVEN_UP_SECONDS:
+            self._handovers.give_up()
+
+    async def _arrive(self, given: Sequence[SessionHolder]) -> None:
+        try:
+            await self._take(given)
+        finally:
+            self._arriving -= len(given)
+
+    async def _give(self) -> None:
+        """Book places for what is too much here, and pass it on."""
+        plan = self.plan
+        surplus = min(plan.surplus, _MOST_AT_ONCE - len(self._under_way))
+        if surplus <= 0:
+            return
+        staying = plan.staying
+        most = {peer.owner: sum(one.fingerprint in peer.wishes.sessions for one in staying) for peer in plan.peers}
+        booked = await self._handovers.book(surplus, {owner: count for owner, count in most.items() if count})
+        for peer in plan.peers:
+            wanted = [one for one in plan.staying if one.fingerprint in peer.wishes.sessions]
+            for holder in random.sample(wanted, min(len(wanted), booked.get(peer.owner, 0))):
+                self._moved()
+                log.info("lease.handed_over", session=holder.session.name, to=peer.owner, reason=plan.reason)
+                holder.hand_over(successor=peer.owner)
+                self._start(self._pass_on(holder, peer.owner), f"pass on {holder.session.name}")
+
+    async def _pass_on(self, holder: SessionHolder, successor: str) -> None:
+        await holder.finished()
+        with suppress(SinkFault):  # it is then free when the lease that was left ends
+            await self._handovers.give(successor, holder.fingerprint)
+
+    def _moved(self) -> None:
+        self.moved_at = time.monotonic()
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._under_way.add(asyncio.create_task(work, name=name))
