@@ -21,31 +21,35 @@ __all__ = ["contradictions"]
 
 def contradictions(settings: Settings) -> Iterator[str]:
     """All of them. Reads the certificates that are named."""
-    source, redis, commit, lease = settings.source, settings.redis, settings.commit, settings.lease
+    source, commit, lease = settings.source, settings.commit, settings.lease
     if source.api_key and source.api_key_file:
         yield _both("source.api_key", "source.api_key_file", f"set only one (also as {KEY_ALIAS})")
-    if redis.password and redis.password_file:
-        yield _both("redis.password", "redis.password_file", "set only one")
     if source.backoff_initial_seconds > source.backoff_max_seconds:
         yield _both("source.backoff_initial_seconds", "source.backoff_max_seconds", "the first must not be larger")
-    if redis.backoff_initial_seconds > redis.backoff_max_seconds:
-        yield _both("redis.backoff_initial_seconds", "redis.backoff_max_seconds", "the first must not be larger")
     if commit.max_events > commit.buffer_events:
         yield _both("commit.max_events", "commit.buffer_events", "a batch must fit into the buffer")
     if commit.max_bytes > commit.buffer_bytes:
         yield _both("commit.max_bytes", "commit.buffer_bytes", "a batch must fit into the buffer")
     if lease.ttl_seconds <= 3 * lease.poll_seconds:
         yield _both("lease.ttl_seconds", "lease.poll_seconds", "the first must be over three times the second")
+    yield from _redis_contradictions(settings.redis)
+    if source.ca_file and speaks_tls(source.base_url):
+        yield from _unusable_authorities("source.ca_file", source.ca_file)
+    yield from _session_contradictions(settings)
+
+
+def _redis_contradictions(redis: RedisSettings) -> Iterator[str]:
+    for name in ("redis.password", "redis.sentinel_password"):
+        field = name.removeprefix("redis.")
+        if getattr(redis, field) and getattr(redis, f"{field}_file"):
+            yield _both(name, f"{name}_file", "set only one")
+    if redis.backoff_initial_seconds > redis.backoff_max_seconds:
+        yield _both("redis.backoff_initial_seconds", "redis.backoff_max_seconds", "the first must not be larger")
     yield from _user_without_password(redis)
-    if redis.sentinel_password and redis.sentinel_password_file:
-        yield _both("redis.sentinel_password", "redis.sentinel_password_file", "set only one")
     if redis.address.tls:
         if redis.ca_file:
             yield from _unusable_authorities("redis.ca_file", redis.ca_file)
         yield from _unusable_certificate(redis)
-    if source.ca_file and speaks_tls(source.base_url):
-        yield from _unusable_authorities("source.ca_file", source.ca_file)
-    yield from _session_contradictions(settings)
 
 
 def _user_without_password(redis: RedisSettings) -> Iterator[str]:
@@ -57,10 +61,10 @@ def _user_without_password(redis: RedisSettings) -> Iterator[str]:
             f"{named(path)}: user {user} has no password, and Redis would take the worker for its default user; "
             f"set {named('redis.password_file')} or {named('redis.password')}"
         )
-    user = redis.sentinel_username
-    if user and user != "default" and not (redis.sentinel_password or redis.sentinel_password_file):
+    other = redis.sentinel_username
+    if other and other != "default" and not (redis.sentinel_password or redis.sentinel_password_file):
         yield (
-            f"{named('redis.sentinel_username')}: user {user} has no password, and a Sentinel would take the worker "
+            f"{named('redis.sentinel_username')}: user {other} has no password, and a Sentinel would take the worker "
             f"for its default user; set {named('redis.sentinel_password_file')} or {named('redis.sentinel_password')}"
         )
 

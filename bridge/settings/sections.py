@@ -108,8 +108,8 @@ class RedisSettings(_Section):
 
     url: Annotated[SecretStr, _secret(redis_url)] = SecretStr("redis://localhost:6379/0")
     """`redis://host:6379/0`, `unix:///run/redis.sock`, `redis+sentinel://host:26379,host:26379/service/0` or
-    `redis+cluster://host:6379,host:6379`; `rediss` for TLS, and `valkey` stands for `redis` in each. Name all Sentinels:
-    one that is wrong is outvoted. A secret, since it may hold a password."""
+    `redis+cluster://host:6379,host:6379`; `rediss` for TLS, and `valkey` stands for `redis` in each. Name all
+    Sentinels: one that is wrong is outvoted. A secret, since it may hold a password."""
     username: str | None = None
     """ACL user, instead of one in the URL. Needs a password: without one Redis would take its default user."""
     password: SecretStr | None = None
@@ -126,8 +126,8 @@ class RedisSettings(_Section):
     """PEM file of certificate authorities to trust for `rediss`, at the Sentinels too; has no effect without TLS. This
     file and the next two are read at each connect where they have changed, so they can be rotated."""
     cert_file: Path | None = None
-    """PEM file of this worker's own certificate, with what leads to its authority: Redis asks its clients for one unless
-    `tls-auth-clients` says otherwise."""
+    """PEM file of this worker's own certificate, with what leads to its authority: Redis asks its clients for one
+    unless `tls-auth-clients` says otherwise."""
     key_file: Path | None = None
     """PEM file of that certificate's key, not encrypted."""
     connect_timeout_seconds: Seconds = 5.0

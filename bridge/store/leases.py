@@ -78,7 +78,7 @@ class Leases:
             *_arguments_of(start),
         ]
         packed = _ACQUIRE.pack((keys.lease, keys.state, keys.seen), arguments)
-        reply = await self._link.run(_ACQUIRE, packed)
+        reply = await self._link.to(keys.state).run(_ACQUIRE, packed)
         try:
             return _lease(reply)
         except ValueError as error:
@@ -93,7 +93,7 @@ class Leases:
         Raises SinkFault.
         """
         packed = _RENEW.pack((keys.lease, keys.state), (self.owner, self._ttl_ms, token))
-        match await self._link.run(_RENEW, packed):
+        match await self._link.to(keys.state).run(_RENEW, packed):
             case int(commits):
                 return commits
             case [b"FENCED", int(commits)]:
@@ -107,7 +107,8 @@ class Leases:
 
     async def release(self, keys: SessionKeys, token: str) -> None:
         """Give a lease back, if it is still ours. Raises SinkFault."""
-        await self._link.run(_RELEASE, _RELEASE.pack((keys.lease, keys.state), (self.owner, token)))
+        packed = _RELEASE.pack((keys.lease, keys.state), (self.owner, token))
+        await self._link.to(keys.state).run(_RELEASE, packed)
         self.releases += 1
 
     async def find_seed(self, keys: SessionKeys, session_id: str, window_events: int = 0) -> Seed | None:
@@ -120,7 +121,7 @@ class Leases:
         begin = "+"
         for _ in range(_MAX_PAGES):
             packed = _FIND.pack((keys.events,), (begin, _PAGE_ENTRIES, session_id))
-            found, last, looked_at = await self._link.run(_FIND, packed)
+            found, last, looked_at = await self._link.to(keys.events).run(_FIND, packed)
             try:
                 traces += [trace_of(dict(zip(fields[::2], fields[1::2], strict=True))) for fields in found]
             except (KeyError, ValueError) as error:

@@ -101,7 +101,7 @@ def _holder(
     keys = session_keys(settings.stream.key, session)
     figures = status.session(session, keys.events)
     figures.stream_max_length = settings.stream.max_length or 0
-    sink = RedisSink(link, keys, session.session_id, settings.stream)
+    sink = RedisSink(link.to(keys.state), keys, session.session_id, settings.stream)
 
     numbers = Numbers()
 

@@ -8,7 +8,6 @@ from bridge.settings.loading import load, read
 from bridge.settings.redis_address import Endpoint, RedisAddress, Topology, redis_address
 from tests.support.configuration import problems, warnings
 
-
 SCHEMES = "must begin with redis://, rediss:// (TLS), redis+sentinel://, redis+cluster:// or unix://"
 SENTINEL = "redis+sentinel://host:26379,host:26379/service/0, or rediss+sentinel:// for TLS"
 BAD_PLACE = "has a bad host or port (1 to 65535); special characters must be percent-encoded"
