@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 from redis.asyncio import Redis, RedisCluster
@@ -31,6 +31,7 @@ SETTLE_PROBE_SECONDS = 0.2
 RECORD_TIMEOUT_SECONDS = 60
 RECORD_PAGE_EVENTS = 20_000
 PHASES = ("active", "ended", "gone")
+Client: TypeAlias = "Redis | RedisCluster"
 RAW = ("XRANGE", "XREVRANGE")
 
 
@@ -55,11 +56,7 @@ def stream_targets(template: str, sessions: Sequence[Session]) -> list[StreamTar
 
 
 async def verify(
-    client: Redis | RedisCluster,
-    targets: Sequence[StreamTarget],
-    *,
-    simulator_url: str | None = None,
-    settle_seconds: float = 0.0,
+    client: Client, targets: Sequence[StreamTarget], *, simulator_url: str | None = None, settle_seconds: float = 0.0
 ) -> Report:
     """Check streams, and compare them with a simulator's record where its control URL is given.
 
@@ -83,7 +80,7 @@ async def verify(
 
 
 @contextmanager
-def _as_they_are(client: Redis | RedisCluster) -> Iterator[Redis | RedisCluster]:
+def _as_they_are(client: Client) -> Iterator[Client]:
     """A client that gives entries as Redis does: the usual mapping does not show a field that stands there twice."""
     if isinstance(client, RedisCluster):
         usual = {name: client.response_callbacks[name] for name in RAW}
@@ -104,7 +101,7 @@ def _as_they_are(client: Redis | RedisCluster) -> Iterator[Redis | RedisCluster]
 class _StreamReader:
     """One reading of one stream."""
 
-    def __init__(self, client: Redis | RedisCluster, target: StreamTarget, simulator_url: str | None) -> None:
+    def __init__(self, client: Client, target: StreamTarget, simulator_url: str | None) -> None:
         self._client = client
         self._key = target.stream_key
         self._simulator_url = simulator_url
