@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,9 @@ class Access:
         """
         return await _answers(await self._open(endpoint, self._greeting()), commands)
 
-    async def ask_sentinel(self, endpoint: Endpoint, *commands: bytes) -> list[Any]:
-        """The same of a Sentinel."""
-        try:
-            replies = await _answers(await self._open(endpoint, self._greeting_of_sentinels()), commands)
-        except SinkFault as fault:
-            raise _of_a_sentinel(fault) from fault
-        return [_of_a_sentinel(reply) if isinstance(reply, SinkFault) else reply for reply in replies]
+    async def open_sentinel(self, endpoint: Endpoint) -> Connection:
+        """A connection to a Sentinel, logged in. Raises SinkFault."""
+        return await self._open(endpoint, self._greeting_of_sentinels())
 
     async def _open(self, endpoint: Endpoint, greeting: list[bytes]) -> Connection:
         seconds = self.patience_seconds
@@ -155,9 +150,3 @@ async def _answers(connection: Connection, commands: tuple[bytes, ...]) -> list[
 
 def _is_refusal(error: BaseException) -> bool:
     return isinstance(error, SinkFault) and error.kind.meaning is not Meaning.UNKNOWN
-
-
-def _of_a_sentinel(fault: SinkFault) -> SinkFault:
-    """In its words: it has users and passwords of its own."""
-    detail = re.sub(r"\bredis\.(username|password)", r"redis.sentinel_\1", fault.detail)
-    return SinkFault(fault.kind, detail.replace("Redis at", "the Sentinel at", 1))

@@ -179,8 +179,9 @@ class Cluster:
 
     def _note(self, endpoint: Endpoint | None, error: str | None) -> None:
         if error is not None:
-            self._lacking[endpoint] = error
-            self._on_change(error)
+            if self._lacking.get(endpoint) != error:
+                self._lacking[endpoint] = error
+                self._on_change(error)
             return
         self._lacking.pop(endpoint, None)
         if not self._lacking:

@@ -9,10 +9,12 @@ forgets later is found by the chain of commits.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bridge.errors import FaultKind, Meaning, SinkFault
@@ -26,8 +28,8 @@ __all__ = ["Vote", "WatchedPrimary", "candidates", "elected"]
 
 _PAUSE_SECONDS = 0.1  # between two looks for a primary: that is how long its being there may go unnoticed
 _SLOW_SECONDS = 1.0  # without an answer: time to ask whether it is somebody else's turn
+_RECHECK_SECONDS = 0.5  # about as long is one written to that was replaced and not told yet: it will forget that
 _PASSING_SOON = (FaultKind.UNREACHABLE, FaultKind.TIMEOUT, FaultKind.PRIMARY_DOWN, FaultKind.LOADING)
-_RECHECK_SECONDS = 5.0  # how long a primary that was cut off from the Sentinels may be written to
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,12 @@ class WatchedPrimary:
     def __init__(self, access: Access, on_change: Told) -> None:
         self._access = access
         self._node = Node(self._connect, on_change)
+        self._sentinels = {one: Node(partial(access.open_sentinel, one), _unheard) for one in access.address.endpoints}
         self._primary: Endpoint | None = None
         self._watcher: asyncio.Task[None] | None = None
         service = access.address.service
-        self._questions = (
-            pack("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service),
-            pack("SENTINEL", "MASTER", service),  # only for its epoch: it may well be forbidden
-        )
+        self._question = pack("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+        self._question_of_epoch = pack("SENTINEL", "MASTER", service)  # may well be forbidden
 
     @property
     def nodes(self) -> list[Node]:
@@ -84,7 +85,7 @@ class WatchedPrimary:
         if self._watcher:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
-        await self._node.aclose()
+        await asyncio.gather(*(node.aclose() for node in (self._node, *self._sentinels.values())))
 
     async def _connect(self) -> Connection:
         """Looks until there is a primary, for as long as one connection may take. Raises SinkFault."""
@@ -154,12 +155,11 @@ class WatchedPrimary:
         return connection
 
     async def _candidates(self) -> list[Endpoint]:
-        return candidates(await self._votes(), len(self._access.address.endpoints))
+        return candidates(await self._votes(), len(self._sentinels))
 
     async def _votes(self) -> list[Vote]:
         """Ask all Sentinels; not longer than it takes to hear most of them say the same. Raises SinkFault."""
-        sentinels = self._access.address.endpoints
-        asked = {asyncio.create_task(self._vote(one), name=f"ask {one}") for one in sentinels}
+        asked = {asyncio.create_task(self._vote(one), name=f"ask {one}") for one in self._sentinels}
         votes: list[Vote] = []
         faults: list[str] = []
         loop = asyncio.get_running_loop()
@@ -173,7 +173,7 @@ class WatchedPrimary:
                     told = one.result()
                     votes += [told] if isinstance(told, Vote) else []
                     faults += [] if isinstance(told, Vote) else [told]
-                if not done or elected(votes, len(sentinels)):
+                if not done or elected(votes, len(self._sentinels)):
                     break
         finally:
             for one in asked:
@@ -183,30 +183,28 @@ class WatchedPrimary:
         return votes
 
     async def _vote(self, sentinel: Endpoint) -> Vote | str:
-        try:
-            named, master = await self._access.ask_sentinel(sentinel, *self._questions)
-        except SinkFault as fault:
-            return fault.detail
+        """Or why there is none to be had."""
+        named, master = await asyncio.gather(
+            *(self._sentinels[sentinel].send(one) for one in (self._question, self._question_of_epoch)),
+            return_exceptions=True,
+        )
         match named:
             case [bytes(host), bytes(port)] if port.isdigit():
                 return Vote(Endpoint(host.decode(errors="replace").lower(), int(port)), _epoch(master))
             case None:
                 return f"the Sentinel at {sentinel} knows no service {self._access.address.service} - check redis.url"
-            case SinkFault(detail=detail):
-                return detail
+            case SinkFault(detail=detail):  # in its words: it has users and passwords of its own
+                detail = re.sub(r"\bredis\.(username|password)", r"redis.sentinel_\1", detail)
+                return detail.replace("Redis at", "the Sentinel at", 1)
         return f"what answers at {sentinel} is no Sentinel - check redis.url"
 
     async def _watch(self) -> None:
-        """Leave a primary that is one no longer, and would not say so: it hangs, or it was cut off from the others."""
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
+        """Leave a primary that is one no longer and would not say so: it hangs, was cut off, or is told last."""
         while True:
-            await asyncio.sleep(_SLOW_SECONDS)
+            await asyncio.sleep(_RECHECK_SECONDS)
             connection, primary = self._node.standing, self._primary
-            hangs = connection is not None and connection.waits_seconds > _SLOW_SECONDS
-            if connection is None or primary is None or not (hangs or loop.time() - asked_at >= _RECHECK_SECONDS):
+            if connection is None or primary is None:
                 continue
-            asked_at = loop.time()
             with suppress(SinkFault, TimeoutError):
                 async with asyncio.timeout(self._access.patience_seconds):
                     successor = await self._successor(primary)
@@ -215,11 +213,15 @@ class WatchedPrimary:
 
     async def _successor(self, primary: Endpoint) -> Endpoint | None:
         """Whom most Sentinels name instead, and who agrees."""
-        named = elected(await self._votes(), len(self._access.address.endpoints))
+        named = elected(await self._votes(), len(self._sentinels))
         if named is None or named == primary:
             return None
         (role,) = await self._access.ask(named, pack("ROLE"))
         return named if isinstance(role, list) and role[0] == b"master" else None
+
+
+def _unheard(error: str | None) -> None:
+    """Which Sentinel answers is of interest only where none does."""
 
 
 def _epoch(master: Any) -> int:
