@@ -7,9 +7,10 @@ same for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Protocol
 
+from bridge.errors import Meaning, SinkFault
 from bridge.masking import Secrets
 from bridge.settings import RedisSettings
 from bridge.settings.redis_address import Topology
@@ -18,6 +19,7 @@ from bridge.store.nodes.access import Access
 from bridge.store.nodes.cluster import Cluster
 from bridge.store.nodes.node import Node, Told
 from bridge.store.nodes.sentinel import WatchedPrimary
+from bridge.store.nodes.server import QUESTIONS, ServerFacts, facts_of
 from bridge.store.nodes.slots import slot_of
 from bridge.store.script import Script
 
@@ -27,9 +29,8 @@ __all__ = ["Argument", "RedisLink", "Route", "Script"]
 class _Servers(Protocol):
     """What stands behind an address."""
 
-    @property
-    def nodes(self) -> list[Node]:
-        """Those that take writes, as far as is known."""
+    async def nodes(self) -> list[Node]:
+        """Those that take writes. Raises SinkFault where they cannot be found."""
 
     async def send(self, packed: bytes, slot: int, script: Script | None = None) -> Any:
         """Send to the one that has the slot. Raises SinkFault."""
@@ -69,10 +70,13 @@ class RedisLink(Route):
     ) -> None:
         super().__init__(_servers(Access(settings, secrets), on_change), slot_of(""))
 
-    @property
-    def nodes(self) -> list[Node]:
-        """The servers that take writes, as far as is known."""
-        return self._servers.nodes
+    async def nodes(self) -> list[Node]:
+        """The servers that take writes. Raises SinkFault where they cannot be found."""
+        return await self._servers.nodes()
+
+    async def inspect(self, known: Container[str] = ()) -> list[ServerFacts]:
+        """What the servers that take writes say of themselves, but those whose place is ``known``. Raises SinkFault."""
+        return [facts for node in await self.nodes() if (facts := await _inspected(node, known))]
 
     def to(self, key: str) -> Route:
         """The way to the server that has a key."""
@@ -90,8 +94,7 @@ class _OneServer:
         (endpoint,) = access.address.endpoints
         self._node = Node(lambda: access.open(endpoint), on_change)
 
-    @property
-    def nodes(self) -> list[Node]:
+    async def nodes(self) -> list[Node]:
         return [self._node]
 
     async def send(self, packed: bytes, slot: int, script: Script | None = None) -> Any:
@@ -99,6 +102,24 @@ class _OneServer:
 
     async def aclose(self) -> None:
         await self._node.aclose()
+
+
+async def _inspected(node: Node, known: Container[str]) -> ServerFacts | None:
+    where = (await node.connection()).where
+    if where in known:
+        return None
+    replies: dict[tuple[str, ...], Any] = {}
+    refused: set[str] = set()
+    for question in QUESTIONS:
+        if question[0] in refused:
+            continue  # servers keep a log of who tried what he may not
+        try:
+            replies[question] = await node.send(pack(*question))
+        except SinkFault as fault:
+            if fault.kind.meaning is Meaning.UNKNOWN:
+                raise
+            refused.add(question[0])
+    return facts_of(where, replies)
 
 
 def _servers(access: Access, on_change: Told) -> _Servers:

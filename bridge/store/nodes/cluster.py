@@ -45,10 +45,10 @@ class Cluster:
         self._searches: dict[int, asyncio.Task[Endpoint]] = {}
         self._watcher: asyncio.Task[None] | None = None
 
-    @property
-    def nodes(self) -> list[Node]:
-        """Those that serve slots, as far as is known."""
-        return [self._node(one) for one in sorted(self._map.owners())] if self._map else []
+    async def nodes(self) -> list[Node]:
+        """Those that serve slots. Raises SinkFault."""
+        slots = self._map or await self._look()
+        return [self._node(one) for one in sorted(slots.owners())]
 
     async def send(self, packed: bytes, slot: int, script: Script | None = None) -> Any:
         """Send to the node that has the slot. Raises SinkFault; nothing is sent twice but behind a redirection."""

@@ -71,8 +71,7 @@ class WatchedPrimary:
         self._question = pack("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
         self._question_of_epoch = pack("SENTINEL", "MASTER", service)  # may well be forbidden
 
-    @property
-    def nodes(self) -> list[Node]:
+    async def nodes(self) -> list[Node]:
         """The one."""
         return [self._node]
 
