@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
 from redis.exceptions import RedisError
 
 from bridge.lab.redis_server import RedisServer
-from bridge.store.nodes.slots import SLOTS
+from bridge.store.nodes.slots import SLOTS, slot_of
 from tests.support.topology.watched import asked
 from tests.support.worker import until
 
@@ -90,25 +91,35 @@ class Clustered:
                         return next(one for one in self.nodes if one.port == port)
         raise AssertionError(f"nobody serves slot {slot}")
 
+    async def key_on(self, node: RedisServer, beginning: str = "key") -> str:
+        """A key that this one has."""
+        ranges = await asked(self.nodes[0], "CLUSTER", "SLOTS")
+        mine = [range(first, last + 1) for first, last, (_, port, *_), *_ in ranges if port == node.port]
+        names = (f"{beginning}-{number}" for number in count())
+        return next(one for one in names if any(slot_of(one) in some for some in mine))
+
     async def primaries(self) -> list[RedisServer]:
         """Those that serve slots."""
         ports = {port for _, _, (_, port, *_), *_ in await asked(self.nodes[0], "CLUSTER", "SLOTS")}
         return [one for one in self.nodes if one.port in ports]
+
+    @asynccontextmanager
+    async def halfway(self, slot: int, *keys: str) -> AsyncIterator[tuple[RedisServer, RedisServer]]:
+        """A slot that is on its way, with only these keys moved; gives both, and all of it arrives after."""
+        source = await self.owner(slot)
+        target = next(one for one in await self.primaries() if one is not source)
+        await self._set_out(slot, source, target)
+        await self._migrate(source, target, keys)
+        yield source, target
+        await self._arrive(slot, source, target)
 
     async def move_slot(self, slot: int, to: RedisServer, pause_seconds: float = 0.0) -> None:
         """As redis-cli does it: key after key, while clients go on. ``pause_seconds`` after each key."""
         source = await self.owner(slot)
         if source is to:
             return
-        await asked(to, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", await node_id(source))
-        await asked(source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", await node_id(to))
-        while keys := await asked(source, "CLUSTER", "GETKEYSINSLOT", str(slot), "1"):
-            place = ("127.0.0.1", str(to.port), "", "0", str(MIGRATE_TIMEOUT_MS))
-            await asked(source, "MIGRATE", *place, "KEYS", *(key.decode() for key in keys))
-            await asyncio.sleep(pause_seconds)
-        for node in (to, source, *(one for one in self.nodes if one not in (to, source))):
-            with suppress(RedisError, OSError):  # a replica need not be told
-                await asked(node, "CLUSTER", "SETSLOT", str(slot), "NODE", await node_id(to))
+        await self._set_out(slot, source, to)
+        await self._arrive(slot, source, to, pause_seconds)
 
     async def whole(self) -> None:
         """Bring back what is away, and wait until all agree again and each primary has a replica."""
@@ -131,6 +142,22 @@ class Clustered:
 
     async def _takes_part(self, node: RedisServer) -> bool:
         return b"cluster_state:ok" in await asked(node, "CLUSTER", "INFO")
+
+    async def _set_out(self, slot: int, source: RedisServer, target: RedisServer) -> None:
+        await asked(target, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", await node_id(source))
+        await asked(source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", await node_id(target))
+
+    async def _migrate(self, source: RedisServer, target: RedisServer, keys: Sequence[str]) -> None:
+        place = ("127.0.0.1", str(target.port), "", "0", str(MIGRATE_TIMEOUT_MS))
+        await asked(source, "MIGRATE", *place, "KEYS", *keys)
+
+    async def _arrive(self, slot: int, source: RedisServer, target: RedisServer, pause_seconds: float = 0.0) -> None:
+        while keys := await asked(source, "CLUSTER", "GETKEYSINSLOT", str(slot), "1"):
+            await self._migrate(source, target, [key.decode() for key in keys])
+            await asyncio.sleep(pause_seconds)
+        for node in (target, source, *(one for one in self.nodes if one not in (target, source))):
+            with suppress(RedisError, OSError):  # a replica need not be told
+                await asked(node, "CLUSTER", "SETSLOT", str(slot), "NODE", await node_id(target))
 
     async def _met(self) -> bool:
         told = [await asked(node, "CLUSTER", "NODES") for node in self.nodes]
