@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
 import subprocess
+from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-__all__ = ["Authority", "server_arguments"]
+import pytest
+
+from bridge.lab.redis_server import RedisServer, RedisServerError, find_redis_server
+
+__all__ = ["Authority", "Rotating", "needs_tls", "server_arguments"]
+
+HOST = "127.0.0.1"
 
 _EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 
@@ -49,6 +62,75 @@ def server_arguments(authority: Authority, tls_port: int) -> list[str]:
     ]
 
 
+class Rotating:
+    """A server that asks for certificates, and the three files of a worker, as a Secret mounts them.
+
+    An async context manager; the server is not started yet.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.port, self.plain_port = _free_port(), _free_port()
+        self._directory = directory
+        self._mounted, self._data = directory / "mounted", directory / "data"
+        self._data.mkdir(parents=True)
+        self._mounted.mkdir(parents=True)
+        self.files = {name: self._mounted / name for name in ("ca.crt", "tls.crt", "tls.key")}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What a worker is told."""
+        return {"ca_file": self.files["ca.crt"], "cert_file": self.files["tls.crt"], "key_file": self.files["tls.key"]}
+
+    @property
+    def url(self) -> str:
+        """With TLS."""
+        return f"rediss://{HOST}:{self.port}"
+
+    async def serve(self, authority: Authority) -> None:
+        """Start, or start again on the same data, believing in this authority alone."""
+        await self._stack.aclose()
+        arguments = [*server_arguments(authority, self.port), "--dir", str(self._data), "--appendonly", "yes"]
+        self.server = await self._stack.enter_async_context(RedisServer(arguments=arguments, port=self.plain_port))
+
+    def mount(self, authority: Authority, *names: str) -> None:
+        """New files in the place of the old ones, in one step each."""
+        cert, key = authority.vouch_for("worker")
+        sources = {"ca.crt": authority.file, "tls.crt": cert, "tls.key": key}
+        for name in names or sources:
+            fresh = self._directory / "fresh"
+            shutil.copy(sources[name], fresh)
+            os.replace(fresh, self.files[name])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
 def _openssl(*arguments: str) -> None:
     done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@cache
+def _speaks_tls() -> bool:
+    """Servers are built with TLS or without."""
+    try:
+        server = find_redis_server()
+    except RedisServerError:
+        return False
+    told = subprocess.run([server, "--port", "0", "--tls-port", "1"], capture_output=True, text=True, check=False)
+    return "tls-cert-file" in told.stdout + told.stderr  # it misses one, and so has a use for it
+
+
+needs_tls = pytest.mark.skipif(not _speaks_tls(), reason="the redis-server of these tests is built without TLS")
