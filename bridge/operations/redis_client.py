@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +21,7 @@ Client: TypeAlias = "Redis | RedisCluster"
 """Of one server, of the primary that Sentinels name, or of a cluster; it answers in bytes."""
 
 
-def open_client(settings: RedisSettings) -> Client:
+def open_client(settings: RedisSettings) -> AbstractAsyncContextManager[Client]:
     """A client for what ``redis.url`` names; nothing is sent yet. Raises ConfigurationError for a bad password file."""
     address = settings.address
     given = settings.password.get_secret_value() if settings.password else address.password
@@ -31,18 +33,30 @@ def open_client(settings: RedisSettings) -> Client:
         case Topology.CLUSTER:
             nodes = [ClusterNode(one.host, one.port) for one in address.endpoints]
             # A slot that nobody serves concerns those who ask for it.
-            return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+            return _closing(RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options))
         case Topology.SENTINEL:
-            sentinels = [(one.host, one.port) for one in address.endpoints]
-            named: Any = Sentinel  # which has no types
-            named = named(sentinels, sentinel_kwargs=_sentinel_options(settings), db=address.database, **options)
-            client: Redis = named.master_for(address.service)
-            return client
+            sentinels = [
+                Redis(host=one.host, port=one.port, **_sentinel_options(settings)) for one in address.endpoints
+            ]
+            asked: Any = Sentinel  # which has no types
+            named = asked([], db=address.database, **options)
+            named.sentinels = sentinels
+            return _closing(named.master_for(address.service), *sentinels)
         case Topology.SINGLE:
             (endpoint,) = address.endpoints
+            place: dict[str, Any] = {"host": endpoint.host, "port": endpoint.port}
             if endpoint.is_socket:
-                return Redis(unix_socket_path=endpoint.host, db=address.database, **options)
-            return Redis(host=endpoint.host, port=endpoint.port, db=address.database, **options)
+                place = {"unix_socket_path": endpoint.host}
+            return _closing(Redis(db=address.database, **place, **options))
+
+
+@asynccontextmanager
+async def _closing(client: Client, *others: Redis) -> AsyncIterator[Client]:
+    """A client of the primary alone would leave those open with which it asks the Sentinels."""
+    async with AsyncExitStack() as stack:
+        for one in (*others, client):
+            stack.push_async_callback(one.aclose)
+        yield client
 
 
 async def check_contact(client: Client, settings: RedisSettings) -> None:

@@ -27,6 +27,7 @@ from bridge.store.script import Script
 __all__ = ["Vote", "WatchedPrimary", "candidates", "elected"]
 
 _PAUSE_SECONDS = 0.1  # between two looks for a primary: that is how long its being there may go unnoticed
+_DIVIDED_SECONDS = 2.5  # the leader of a failover names the new primary first; the others hear of it within two
 _SLOW_SECONDS = 1.0  # without an answer: time to ask whether it is somebody else's turn
 _RECHECK_SECONDS = 0.5  # about as long is one written to that was replaced and not told yet: it will forget that
 _PASSING_SOON = (FaultKind.UNREACHABLE, FaultKind.TIMEOUT, FaultKind.PRIMARY_DOWN, FaultKind.LOADING)
@@ -66,6 +67,7 @@ class WatchedPrimary:
         self._node = Node(self._connect, on_change)
         self._sentinels = {one: Node(partial(access.open_sentinel, one), _unheard) for one in access.address.endpoints}
         self._primary: Endpoint | None = None
+        self._divided_since: float | None = None  # of the loop's clock
         self._watcher: asyncio.Task[None] | None = None
         service = access.address.service
         self._question = pack("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
@@ -108,8 +110,10 @@ class WatchedPrimary:
         return connection
 
     async def _find(self) -> Connection:
+        named = await self._candidates()
+        self._note_division(named)
         refused: SinkFault | None = None
-        for endpoint in await self._candidates():
+        for endpoint in named:
             try:
                 connection = await self._enter(endpoint)
             except SinkFault as fault:
@@ -119,6 +123,18 @@ class WatchedPrimary:
                 return connection
         assert refused is not None
         raise refused
+
+    def _note_division(self, named: Sequence[Endpoint]) -> None:
+        """Raises SinkFault where the Sentinels are divided, and have not been so for long: they tell each other."""
+        now = asyncio.get_running_loop().time()
+        if len(named) == 1:
+            self._divided_since = None
+        elif self._divided_since is None:
+            self._divided_since = now
+        if self._divided_since is not None and now - self._divided_since < _DIVIDED_SECONDS:
+            service = self._access.address.service
+            detail = f"the Sentinels name {' and '.join(map(str, named))} as the primary of {service}; this passes"
+            raise SinkFault(FaultKind.PRIMARY_DOWN, detail)
 
     async def _enter(self, endpoint: Endpoint) -> Connection:
         """Open and see that it is a primary. One that hangs is waited for only while it is still named."""

@@ -130,15 +130,17 @@ class Clustered:
                 await one.start()
         await until(self._agreed, "every node is of one mind, and every replica in sync", every=0.1)
 
-    async def another_takes_over(self, than: RedisServer, key: str) -> RedisServer:
-        """Wait until another node takes writes of this key; returns it."""
-        while True:
+    async def another_takes_over(self, than: RedisServer, key: str) -> None:
+        """Wait until another node takes writes of this key."""
+
+        async def taken() -> bool:
             for node in self.nodes:
-                with suppress(RedisError, OSError):
+                with suppress(RedisError, OSError):  # any other node but the one that has the key points there
                     if node is not than:
-                        await asked(node, "SET", key, "1")  # any other node but the one that has it points there
-                        return node
-            await asyncio.sleep(0.01)
+                        return bool(await asked(node, "SET", key, "1") == b"OK")
+            return False
+
+        await until(taken, "another node takes over")
 
     async def _takes_part(self, node: RedisServer) -> bool:
         return b"cluster_state:ok" in await asked(node, "CLUSTER", "INFO")

@@ -44,6 +44,7 @@ class Watched:
         self.sentinels: list[RedisServer] = []
         self._down_after_ms = down_after_ms
         self._hasty = hasty
+        self._frozen: set[int] = set()
         self._arguments = arguments
         self._stack = AsyncExitStack()
 
@@ -89,15 +90,25 @@ class Watched:
         return next(one for one in self.nodes if one.port == port)
 
     async def fail_over(self, chance: random.Random | None = None) -> None:
-        """As an operator asks for it."""
+        """As an operator asks for it, again and again where it is refused or abandoned; until it is done."""
         sentinel = (chance or random).choice(self.sentinels)
-        await asked(sentinel, "SENTINEL", "FAILOVER", SERVICE)
+        done = asyncio.create_task(self.another_takes_over(await self.primary()))
+        while not done.done():
+            with suppress(RedisError):  # one is under way, or it has not heard of the replicas just now
+                await asked(sentinel, "SENTINEL", "FAILOVER", SERVICE)
+            await asyncio.wait({done}, timeout=1.0)
+        done.result()
 
     async def cut_connections(self) -> None:
         """Every client of every server of data loses its connection."""
-        for node in self.nodes:
-            with suppress(RedisError, OSError):
-                await self._at(node, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        awake = [node for node in self.nodes if node.running and node.pid not in self._frozen]
+        kills = (self._at(node, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") for node in awake)
+        await asyncio.gather(*kills, return_exceptions=True)
+
+    def freeze(self, node: RedisServer) -> None:
+        """It answers nobody, and knows nothing of the time that passes."""
+        self._frozen.add(node.pid)
+        node.pause()
 
     async def cut_off(self, node: RedisServer) -> None:
         """Sentinels and replicas do not reach it any more; clients do, and it goes on as if nothing were amiss."""
@@ -111,6 +122,7 @@ class Watched:
 
     async def whole(self) -> None:
         """Bring back what is away, and wait until all agree again."""
+        self._frozen.clear()
         for one in (*self.nodes, *self.sentinels):
             if one.running:
                 one.resume()
@@ -120,15 +132,16 @@ class Watched:
             await self.let_in(node)
         await until(self._agreed, "one primary, two replicas in sync, and all Sentinels of one mind", every=0.1)
 
-    async def another_takes_over(self, than: RedisServer) -> RedisServer:
-        """Wait until another server than this one takes writes; returns it."""
-        while True:
-            for node in self.nodes:
-                with suppress(RedisError, OSError):
-                    if node is not than and (await self._at(node, "ROLE"))[0] == b"master":
-                        await self._at(node, "SET", "written-again", "1")
-                        return node
-            await asyncio.sleep(0.01)
+    async def another_takes_over(self, than: RedisServer) -> None:
+        """Wait until most Sentinels name another server than this one, and it takes writes."""
+
+        async def taken() -> bool:
+            with suppress(RedisError, OSError):
+                named = await self.primary()
+                return named is not than and bool(await self._at(named, "SET", "written-again", "1") == b"OK")
+            return False
+
+        await until(taken, "another server takes over")
 
     async def _at(self, node: RedisServer, *command: str) -> Any:
         return await asked(node, *command, user="operator")
