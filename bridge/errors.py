@@ -49,6 +49,9 @@ class FaultKind(StrEnum):
     NO_REPLICAS = "no_replicas", Meaning.PASSES
     PRIMARY_DOWN = "primary_down", Meaning.PASSES
     CLUSTER_DOWN = "cluster_down", Meaning.PASSES
+    MOVED = "moved", Meaning.PASSES  # another node of the cluster has the slot
+    ASK = "ask", Meaning.PASSES  # another node of the cluster has these keys already, of a slot that is on its way
+    NO_SCRIPTING = "no_scripting", Meaning.PASSES  # the server runs no Lua
     NOT_PERSISTING = "not_persisting", Meaning.PASSES
     TOO_MANY_CLIENTS = "too_many_clients", Meaning.PASSES
     UNAUTHORIZED = "unauthorized", Meaning.PASSES

@@ -62,8 +62,9 @@ class RedisServer:
     """``async with RedisServer() as server:`` gives a Redis of its own, with its own directory, that ends with it.
 
     ``appendonly`` keeps every write over a kill (AOF, fsync at each); else nothing is on disk. ``arguments`` are added
-    to the command line and win over the defaults. The data outlives `stop` and `kill` but not the context. Use it from
-    the main thread: on Linux the child dies with the thread that started it.
+    to the command line and win over the defaults. ``configuration`` becomes a file that the server may write to, as
+    Sentinels do. Data and file outlive `stop` and `kill` but not the context. Use it from the main thread: on Linux the
+    child dies with the thread that started it.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class RedisServer:
         port: int | None = None,
         start_timeout_seconds: float = 15.0,
         executable: Path | None = None,
+        configuration: str = "",
     ) -> None:
         self.executable = executable or find_redis_server()
         self.port = port or _free_port()
@@ -81,6 +83,7 @@ class RedisServer:
         self._port_is_fixed = port is not None
         self._options = ["--save", "", "--appendonly", "yes" if appendonly else "no", "--appendfsync", "always"]
         self._options += [*DEFAULTS, *arguments]
+        self._configuration = configuration
         self._directory = tempfile.TemporaryDirectory(prefix="lens-bridge-redis-")
         self._process: subprocess.Popen[bytes] | None = None
         self._end_at_exit: weakref.finalize[[subprocess.Popen[bytes]], RedisServer] | None = None
@@ -182,6 +185,11 @@ class RedisServer:
 
     def _spawn(self) -> None:
         place = ["--bind", HOST, "--port", str(self.port), "--dir", self._directory.name]
+        if self._configuration:
+            file = self.directory / "redis.conf"
+            if not file.exists():
+                file.write_text(self._configuration)
+            place.insert(0, str(file))
         place += _stops_at_once(self.executable)
         with (self.directory / "redis.log").open("ab") as log:
             log.truncate(0)

@@ -10,25 +10,40 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import RedisCluster
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
+    ClusterError,
     ConnectionError,
+    MovedError,
     ReadOnlyError,
     RedisError,
+    SlotNotCoveredError,
     TimeoutError,
+    TryAgainError,
 )
 
 from bridge.errors import BridgeError
+from bridge.model.keys import hash_tag
+from bridge.operations.redis_client import Client
 
 __all__ = ["Landed", "TailError", "follow", "json_line", "text_line"]
 
 BLOCK_MILLISECONDS = 1000  # well under every socket time-out: a quiet stream must not look like a dead server
 PAGE_ENTRIES = 200  # of each stream in one reply
+POLL_SECONDS = 0.1  # between two looks at streams on several nodes
 RETRY_SECONDS = 0.5
 BEGINNING = b"0-0"
+
+
+_PASSING = (
+    *(ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError),
+    *(ClusterError, ClusterDownError, MovedError, AskError, TryAgainError, SlotNotCoveredError),
+)
 
 
 class TailError(BridgeError):
@@ -49,7 +64,7 @@ class Landed:
 
 
 async def follow(
-    client: Redis,
+    client: Client,
     stream_keys: Sequence[str],
     *,
     from_start: bool = False,
@@ -65,7 +80,7 @@ async def follow(
     while True:
         try:
             page = await reader.page()
-        except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError) as error:
+        except _PASSING as error:
             if isinstance(error, AuthenticationError | AuthorizationError):
                 raise TailError(f"Redis refuses the credentials: {error}") from error
             if not away:
@@ -108,8 +123,14 @@ def json_line(landed: Landed) -> str:
 class _Reader:
     """The place in each stream."""
 
-    def __init__(self, client: Redis, stream_keys: Sequence[str], *, from_start: bool) -> None:
+    def __init__(self, client: Client, stream_keys: Sequence[str], *, from_start: bool) -> None:
         self._client = client
+        self._groups: list[list[str]] = [list(dict.fromkeys(stream_keys))]
+        if isinstance(client, RedisCluster):  # which reads only those together that stand in one slot
+            by_tag: dict[str, list[str]] = {}
+            for key in self._groups[0]:
+                by_tag.setdefault(hash_tag(key), []).append(key)
+            self._groups = list(by_tag.values())
         self._unplaced = [] if from_start else list(dict.fromkeys(stream_keys))
         self._places: dict[Any, Any] = dict.fromkeys(stream_keys, BEGINNING)
 
@@ -119,8 +140,10 @@ class _Reader:
             # `$` would be asked anew at each call, and lose what lands between two of them.
             last: Any = await self._client.xrevrange(self._unplaced[-1], count=1)
             self._places[self._unplaced.pop()] = last[0][0] if last else BEGINNING
-        reply: Any = await self._client.xread(self._places, count=PAGE_ENTRIES, block=BLOCK_MILLISECONDS)
-        pages = [(_text(name), entries) for name, entries in _by_stream(reply)]
+        replies = await asyncio.gather(*map(self._read, self._groups))
+        pages = [(_text(name), entries) for reply in replies for name, entries in _by_stream(reply)]
+        if not pages and len(self._groups) > 1:
+            await asyncio.sleep(POLL_SECONDS)
         # A full page may go on: what other streams hold beyond its end waits, so that the order of time is kept.
         ends = [_moment(entries[-1][0]) for _, entries in pages if len(entries) == PAGE_ENTRIES]
         horizon = min(ends) if ends else None
@@ -134,6 +157,11 @@ class _Reader:
                 found.append((moment, Landed(stream_key=key, entry=_text(entry), fields=fields)))
         found.sort(key=lambda one: one[0])
         return [landed for _, landed in found]
+
+    async def _read(self, group: Sequence[str]) -> Any:
+        # To block for several at once would hold up what lands in one until the others have spoken.
+        block = BLOCK_MILLISECONDS if len(self._groups) == 1 else None
+        return await self._client.xread({key: self._places[key] for key in group}, count=PAGE_ENTRIES, block=block)
 
 
 def _moment(entry: bytes) -> tuple[int, int]:

@@ -39,6 +39,9 @@ _WORTH_OVERLAPPING_BYTES = 64 * 1024
 """How much has to wait before it is sent beside a commit that is under way. With less, that one's answer is here before
 much is gained, and two small scripts cost Redis more than one."""
 
+_MENDED_BY_ASKING = (FaultKind.NO_SCRIPT, FaultKind.MOVED, FaultKind.ASK)
+"""What the first try does not look after, since it waits for nothing: the next one loads the script, or follows."""
+
 
 class Committer:
     """Owns the committed place of one session for as long as its token holds."""
@@ -199,8 +202,8 @@ class Committer:
 
     async def _outcome(self, flight: Flight, outage: Outage, fault: SinkFault | None) -> CommitResult | Rejected:
         unknown = False
-        if fault is not None and fault.kind is FaultKind.NO_SCRIPT:
-            fault = None  # it is loaded with the next try
+        if fault is not None and fault.kind in _MENDED_BY_ASKING:
+            fault = None
         while True:
             if fault is None:
                 try:

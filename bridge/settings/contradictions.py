@@ -8,7 +8,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from bridge.errors import ConfigurationError
 from bridge.model.keys import SESSIONS_KEY, WORKERS_KEY, SessionKeys, session_keys
@@ -22,38 +21,51 @@ __all__ = ["contradictions"]
 
 def contradictions(settings: Settings) -> Iterator[str]:
     """All of them. Reads the certificates that are named."""
-    source, redis, commit, lease = settings.source, settings.redis, settings.commit, settings.lease
+    source, commit, lease = settings.source, settings.commit, settings.lease
     if source.api_key and source.api_key_file:
         yield _both("source.api_key", "source.api_key_file", f"set only one (also as {KEY_ALIAS})")
-    if redis.password and redis.password_file:
-        yield _both("redis.password", "redis.password_file", "set only one")
     if source.backoff_initial_seconds > source.backoff_max_seconds:
         yield _both("source.backoff_initial_seconds", "source.backoff_max_seconds", "the first must not be larger")
-    if redis.backoff_initial_seconds > redis.backoff_max_seconds:
-        yield _both("redis.backoff_initial_seconds", "redis.backoff_max_seconds", "the first must not be larger")
     if commit.max_events > commit.buffer_events:
         yield _both("commit.max_events", "commit.buffer_events", "a batch must fit into the buffer")
     if commit.max_bytes > commit.buffer_bytes:
         yield _both("commit.max_bytes", "commit.buffer_bytes", "a batch must fit into the buffer")
     if lease.ttl_seconds <= 3 * lease.poll_seconds:
         yield _both("lease.ttl_seconds", "lease.poll_seconds", "the first must be over three times the second")
-    yield from _user_without_password(redis)
-    if redis.ca_file and speaks_tls(redis.url.get_secret_value()):
-        yield from _unusable_authorities("redis.ca_file", redis.ca_file)
+    yield from _redis_contradictions(settings.redis)
     if source.ca_file and speaks_tls(source.base_url):
         yield from _unusable_authorities("source.ca_file", source.ca_file)
     yield from _session_contradictions(settings)
 
 
+def _redis_contradictions(redis: RedisSettings) -> Iterator[str]:
+    for name in ("redis.password", "redis.sentinel_password"):
+        field = name.removeprefix("redis.")
+        if getattr(redis, field) and getattr(redis, f"{field}_file"):
+            yield _both(name, f"{name}_file", "set only one")
+    if redis.backoff_initial_seconds > redis.backoff_max_seconds:
+        yield _both("redis.backoff_initial_seconds", "redis.backoff_max_seconds", "the first must not be larger")
+    yield from _user_without_password(redis)
+    if redis.address.tls:
+        if redis.ca_file:
+            yield from _unusable_authorities("redis.ca_file", redis.ca_file)
+        yield from _unusable_certificate(redis)
+
+
 def _user_without_password(redis: RedisSettings) -> Iterator[str]:
     """AUTH takes both: without a password the worker would be the default user, and nobody would know."""
-    url = urlsplit(redis.url.get_secret_value())
-    user = redis.username or url.username
-    if user and user != "default" and not (redis.password or redis.password_file or url.password):
+    user = redis.username or redis.address.username
+    if user and user != "default" and not (redis.password or redis.password_file or redis.address.password):
         path = "redis.username" if redis.username else "redis.url"
         yield (
             f"{named(path)}: user {user} has no password, and Redis would take the worker for its default user; "
             f"set {named('redis.password_file')} or {named('redis.password')}"
+        )
+    other = redis.sentinel_username
+    if other and other != "default" and not (redis.sentinel_password or redis.sentinel_password_file):
+        yield (
+            f"{named('redis.sentinel_username')}: user {other} has no password, and a Sentinel would take the worker "
+            f"for its default user; set {named('redis.sentinel_password_file')} or {named('redis.sentinel_password')}"
         )
 
 
@@ -66,6 +78,34 @@ def _unusable_authorities(path: str, file: Path) -> Iterator[str]:
         yield f"{named(path)}: {file} is not a PEM file of certificates: {reason}"
     except OSError as error:
         yield f"{named(path)}: {file} cannot be read: {error.strerror}"
+
+
+def _unusable_certificate(redis: RedisSettings) -> Iterator[str]:
+    """Tried here, so that a mistake is told before a server refuses what it is shown."""
+    if bool(redis.cert_file) != bool(redis.key_file):
+        yield _both("redis.cert_file", "redis.key_file", "one is of no use without the other; set both, or none")
+    if not (redis.cert_file and redis.key_file):
+        return
+    for path, file in (("redis.cert_file", redis.cert_file), ("redis.key_file", redis.key_file)):
+        try:
+            with file.open("rb"):
+                pass
+        except OSError as error:
+            yield f"{named(path)}: {file} cannot be read: {error.strerror}"
+            return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(redis.cert_file, redis.key_file, _no_password)
+    except (ssl.SSLError, ValueError) as error:
+        reason = (getattr(error, "reason", None) or str(error) or "unknown reason").lower().replace("_", " ")
+        yield (
+            f"{named('redis.cert_file')}, {named('redis.key_file')}: {redis.cert_file} and {redis.key_file} are not a "
+            f"certificate and its key in PEM: {reason}"
+        )
+
+
+def _no_password() -> str:
+    """Asked for only where the key is encrypted; OpenSSL would ask the terminal."""
+    raise ValueError("the key is encrypted")
 
 
 def _session_contradictions(settings: Settings) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from bridge.settings.mistakes import mistakes
 from bridge.settings.reference import SETTINGS, masked, render_yaml, schema
 from bridge.settings.sections import Settings
 from bridge.settings.sources import Layer, from_environment, from_flags, from_secrets, nested
+from bridge.settings.values import url_password
 from bridge.settings.warnings import warnings
 
 __all__ = ["Configuration", "load", "masked", "read", "render_yaml", "schema", "secret_values"]
@@ -89,10 +90,10 @@ def _from_file(file: Path | str | None, problems: list[str]) -> Layer:
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
     """What must never be shown. What stands in files is known only to those who read them."""
-    secrets = (settings.source.api_key, settings.redis.password)
+    secrets = (settings.source.api_key, settings.redis.password, settings.redis.sentinel_password)
     found = [secret.get_secret_value() for secret in secrets if secret]
     for url in (settings.redis.url, settings.source.proxy):
-        if url and (password := urlsplit(url.get_secret_value()).password):
+        if url and (password := url_password(url.get_secret_value())):
             found += [password, unquote(password)]
     return tuple(dict.fromkeys(found))
 

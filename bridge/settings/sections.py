@@ -16,7 +16,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.model.keys import NAME_PATTERN
-from bridge.settings.values import api_base_url, printable_key, proxy_url, redis_url, session_list
+from bridge.settings.redis_address import RedisAddress, redis_address, redis_url
+from bridge.settings.values import api_base_url, printable_key, proxy_url, session_list
 
 __all__ = [
     "AdminSettings",
@@ -117,15 +118,29 @@ class RedisSettings(_Section):
     """Where events go and where the committed place is kept."""
 
     url: Annotated[SecretStr, _secret(redis_url)] = SecretStr("redis://localhost:6379/0")
-    """`redis://` or `rediss://` (TLS). A secret, since it may hold a password."""
+    """`redis://host:6379/0`, `unix:///run/redis.sock`, `redis+sentinel://host:26379,host:26379/service/0` or
+    `redis+cluster://host:6379,host:6379`; `rediss` for TLS, and `valkey` stands for `redis` in each. Name all
+    Sentinels: one that is wrong is outvoted. A secret, since it may hold a password."""
     username: str | None = None
     """ACL user, instead of one in the URL. Needs a password: without one Redis would take its default user."""
     password: SecretStr | None = None
     """Password, instead of one in the URL."""
     password_file: Path | None = None
     """A file that holds the password; read at each connect, so it can be rotated."""
+    sentinel_username: str | None = None
+    """ACL user at the Sentinels, which know none of the users and passwords above."""
+    sentinel_password: SecretStr | None = None
+    """Password of the Sentinels, where they ask for one."""
+    sentinel_password_file: Path | None = None
+    """A file that holds the Sentinels' password; read at each connect, so it can be rotated."""
     ca_file: Path | None = None
-    """PEM file of certificate authorities to trust for `rediss://`; has no effect without TLS."""
+    """PEM file of certificate authorities to trust for `rediss`, at the Sentinels too; has no effect without TLS. This
+    file and the next two are read at each connect where they have changed, so they can be rotated."""
+    cert_file: Path | None = None
+    """PEM file of this worker's own certificate, with what leads to its authority: Redis asks its clients for one
+    unless `tls-auth-clients` says otherwise."""
+    key_file: Path | None = None
+    """PEM file of that certificate's key, not encrypted."""
     connect_timeout_seconds: Seconds = 5.0
     """How long a connection to Redis may take to open."""
     timeout_seconds: Seconds = 5.0
@@ -136,6 +151,11 @@ class RedisSettings(_Section):
     """Upper bound of every random wait before a commit is tried again: Redis should be found soon after it is back."""
     on_lost: OnLost = OnLost.RESUME
     """`resume`, `restart` or `stop` when Redis was emptied under a running worker. A gap marker is written first."""
+
+    @property
+    def address(self) -> RedisAddress:
+        """The URL taken apart."""
+        return redis_address(self.url.get_secret_value())
 
 
 class StreamSettings(_Section):

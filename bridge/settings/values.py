@@ -14,9 +14,9 @@ __all__ = [
     "misread_placeholder",
     "printable_key",
     "proxy_url",
-    "redis_url",
     "session_list",
     "speaks_tls",
+    "url_password",
 ]
 
 MASK = "**********"
@@ -53,8 +53,8 @@ def listed(names: Sequence[str]) -> str:
 
 
 def speaks_tls(url: str) -> bool:
-    """Whether the scheme asks for TLS: of the API (https) or of Redis (rediss, and those that begin with it)."""
-    return urlsplit(url).scheme.startswith(("https", "rediss", "valkeys"))
+    """Whether the scheme of an HTTP URL asks for TLS."""
+    return urlsplit(url).scheme == "https"
 
 
 def api_base_url(text: str) -> str:
@@ -69,22 +69,6 @@ def api_base_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def redis_url(text: str) -> str:
-    """Return a ``redis://`` or ``rediss://`` URL as it is; raise ValueError for any other."""
-    parts = _split(text)
-    if parts.scheme in {"redis+cluster", "redis+sentinel"}:
-        raise ValueError(f"{parts.scheme}:// is not supported in this version; use redis:// or rediss://")
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise ValueError("must look like redis://host:6379/0, or rediss:// for TLS")
-    if parts.query or parts.fragment:
-        raise ValueError(
-            "takes no ? and no #; options are settings of their own, and a password must be percent-encoded"
-        )
-    if not re.fullmatch(r"/?\d{0,5}", parts.path):
-        raise ValueError("must end with a database number, e.g. /0; a slash in a password must be written %2F")
-    return text
-
-
 def proxy_url(text: str) -> str:
     """Return the URL of an HTTP proxy as it is; raise ValueError for anything that is more or less than that."""
     parts = _split(text)
@@ -95,16 +79,21 @@ def proxy_url(text: str) -> str:
     return text
 
 
+def url_password(url: str) -> str:
+    """The password that a URL holds, as it stands there; "" for none."""
+    credentials, _, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    return credentials.partition(":")[2]
+
+
 def masked_url(url: str) -> str:
     """The URL with its password hidden: scheme, user, host, port and path can be seen."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    credentials = ""
-    if parts.password is not None:
-        credentials = f"{parts.username or ''}:{MASK}@"
-    elif parts.username:
-        credentials = f"{parts.username}@"
-    return f"{parts.scheme}://{credentials}{host}{parts.path}"
+    # Not by urlsplit: it refuses several hosts in brackets, as a list of Sentinels may have them.
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    credentials, at, hosts = authority.rpartition("@")
+    username, colon, _ = credentials.partition(":")
+    hidden = f"{username}:{MASK}" if colon else username
+    return f"{scheme}://{hidden}{at if hidden else ''}{hosts}{slash}{path}"
 
 
 def session_list(value: object) -> object:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from bridge.settings.redis_address import Topology
 from bridge.settings.reference import named
-from bridge.settings.sections import SessionSettings, Settings
+from bridge.settings.sections import RedisSettings, SessionSettings, Settings
 from bridge.settings.values import listed, misread_placeholder, speaks_tls
 
 __all__ = ["warnings"]
@@ -15,7 +17,7 @@ __all__ = ["warnings"]
 
 def warnings(settings: Settings) -> Iterator[str]:
     """Each is one line that names the setting and its variable, and says what follows or what to do."""
-    source, redis = settings.source, settings.redis
+    source = settings.source
     has_key = bool(source.api_key or source.api_key_file)
     if not has_key:
         yield (
@@ -27,11 +29,7 @@ def warnings(settings: Settings) -> Iterator[str]:
         yield f"{named('source.base_url')}: the API key goes to {host} in clear; use https://"
     if source.ca_file and not speaks_tls(source.base_url):
         yield f"{named('source.ca_file')}: has no effect, since source.base_url begins with http://"
-    if redis.ca_file and not speaks_tls(url := redis.url.get_secret_value()):
-        yield (
-            f"{named('redis.ca_file')}: has no effect, since redis.url begins with {urlsplit(url).scheme}://; "
-            "for TLS write rediss://"
-        )
+    yield from _without_effect(settings.redis)
     if misread := misread_placeholder(settings.stream.key):
         yield (
             f"{named('stream.key')}: {misread} is no placeholder and stands in the key as it is; "
@@ -40,6 +38,22 @@ def warnings(settings: Settings) -> Iterator[str]:
     if not settings.sessions:
         yield f"{named('sessions')}: no sessions are configured; the worker stands by"
     yield from _read_twice(settings.sessions)
+
+
+def _without_effect(redis: RedisSettings) -> Iterator[str]:
+    scheme = redis.url.get_secret_value().partition("://")[0]
+    if not redis.address.tls:
+        with_tls = re.sub(r"^(redis|valkey)", r"\1s", scheme) if scheme != "unix" else "rediss"
+        for name in ("ca_file", "cert_file", "key_file"):
+            if getattr(redis, name):
+                yield (
+                    f"{named(f'redis.{name}')}: has no effect, since redis.url begins with {scheme}://; "
+                    f"for TLS write {with_tls}://"
+                )
+    if redis.address.topology is not Topology.SENTINEL:
+        for name in ("sentinel_username", "sentinel_password", "sentinel_password_file"):
+            if getattr(redis, name):
+                yield f"{named(f'redis.{name}')}: has no effect, since redis.url begins with {scheme}://"
 
 
 def _read_twice(sessions: tuple[SessionSettings, ...]) -> Iterator[str]:

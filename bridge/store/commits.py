@@ -16,7 +16,7 @@ from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fen
 from bridge.model.place import Place
 from bridge.model.records import Piece, Record, Run
 from bridge.settings import StreamSettings
-from bridge.store.link import Argument, RedisLink, Script
+from bridge.store.link import Argument, Route, Script
 
 __all__ = ["COMMIT", "HEADER", "RedisSink"]
 
@@ -32,7 +32,7 @@ HEADER = (
 class RedisSink:
     """Implements the session's `Sink` for one session's keys."""
 
-    def __init__(self, link: RedisLink, keys: SessionKeys, session_id: str, settings: StreamSettings) -> None:
+    def __init__(self, link: Route, keys: SessionKeys, session_id: str, settings: StreamSettings) -> None:
         self._link = link
         self._keys = (keys.events, keys.state, keys.seen, keys.dead_letter)
         self._session_id = session_id

@@ -17,6 +17,7 @@ from typing import Any, cast
 import hiredis
 
 from bridge.errors import FaultKind, Meaning, SinkFault
+from bridge.settings.redis_address import Endpoint
 from bridge.store.replies import fault_of
 
 __all__ = ["Argument", "Connection", "pack"]
@@ -39,7 +40,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, where: str, timeout_seconds: float) -> None:
         self.broken = False
-        self._where = where
+        self.where = where  # host and port, or the path of a socket
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
@@ -50,16 +51,24 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def open(
-        cls, host: str, port: int, tls: ssl.SSLContext | None, timeout_seconds: float, handshake: Sequence[bytes]
+        cls, endpoint: Endpoint, tls: ssl.SSLContext | None, timeout_seconds: float, handshake: Sequence[bytes] = ()
     ) -> Connection:
         """Connect and log in: ``handshake`` is sent first, and its error replies are faults.
 
         Raises OSError where no connection comes about, SinkFault where Redis refuses the handshake.
         """
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: cls(f"{host}:{port}", timeout_seconds), host, port, ssl=tls, server_hostname=host if tls else None
-        )
+
+        def made() -> Connection:
+            return cls(str(endpoint), timeout_seconds)
+
+        host, port = endpoint.host, endpoint.port
+        if endpoint.is_socket:
+            _, connection = await loop.create_unix_connection(made, host)
+        else:
+            _, connection = await loop.create_connection(
+                made, host, port, ssl=tls, server_hostname=host if tls else None
+            )
         try:
             await asyncio.gather(*map(connection.post, handshake))
         except SinkFault as fault:
@@ -76,9 +85,7 @@ class Connection(asyncio.Protocol):
         """Send; the future gives the reply or raises SinkFault. Cancelling it drops the reply, never the call."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self.broken:
-            future.set_exception(
-                SinkFault(FaultKind.UNREACHABLE, f"the connection to Redis at {self._where} is closed")
-            )
+            future.set_exception(SinkFault(FaultKind.UNREACHABLE, f"the connection to Redis at {self.where} is closed"))
             return future
         if not self._waiting and self._transport is not None:
             self._transport.write(packed)  # nothing is under way: a lone event should not wait for another round
@@ -91,14 +98,23 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(self._timeout_seconds, self._check_oldest)
         return future
 
+    @property
+    def waits_seconds(self) -> float:
+        """For how long the oldest call under way has waited; 0 where none does."""
+        return self._loop.time() - self._waiting[0][1] + self._timeout_seconds if self._waiting else 0.0
+
+    def give_up(self, why: str) -> None:
+        """Close at once, since what is asked for is elsewhere by now; calls under way fail, their outcome unknown."""
+        self._break(SinkFault(FaultKind.UNREACHABLE, f"Redis at {self.where} was left: {why}"))
+
     def close(self) -> None:
         """Close at once; calls under way fail."""
-        self._break(SinkFault(FaultKind.UNREACHABLE, f"the connection to Redis at {self._where} was closed"))
+        self._break(SinkFault(FaultKind.UNREACHABLE, f"the connection to Redis at {self.where} was closed"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         raw: socket.socket | None = transport.get_extra_info("socket")
-        if raw is not None:
+        if raw is not None and raw.family != socket.AF_UNIX:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
@@ -107,12 +123,12 @@ class Connection(asyncio.Protocol):
             while (reply := self._reader.gets()) is not False:
                 self._settle(reply)
         except (hiredis.ProtocolError, IndexError) as error:
-            detail = f"what answers at {self._where} is not Redis: {error} - check redis.url"
+            detail = f"what answers at {self.where} is not Redis: {error} - check redis.url"
             self._break(SinkFault(FaultKind.UNREACHABLE, detail))
 
     def connection_lost(self, exc: Exception | None) -> None:
         reason = str(exc) if exc and str(exc) else "the server closed the connection"
-        self._break(SinkFault(FaultKind.UNREACHABLE, f"Redis at {self._where} cannot be reached: {reason}"))
+        self._break(SinkFault(FaultKind.UNREACHABLE, f"Redis at {self.where} cannot be reached: {reason}"))
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
@@ -125,7 +141,7 @@ class Connection(asyncio.Protocol):
         if future.done():
             return  # its caller was cancelled; the reply had to be taken all the same
         if isinstance(reply, hiredis.ReplyError):
-            fault = fault_of(str(reply), self._where)
+            fault = fault_of(str(reply), self.where)
             future.set_exception(fault)
             if str(reply).startswith("ERR Protocol error"):
                 self.close()  # Redis reads no further and will hang up: let nobody post to it
@@ -143,7 +159,7 @@ class Connection(asyncio.Protocol):
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_oldest)
             return
-        detail = f"Redis at {self._where} has not answered for {self._timeout_seconds:g} s - is it busy or hung?"
+        detail = f"Redis at {self.where} has not answered for {self._timeout_seconds:g} s - is it busy or hung?"
         self._break(SinkFault(FaultKind.TIMEOUT, detail))
 
     def _break(self, fault: SinkFault) -> None:

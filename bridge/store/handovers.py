@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from bridge.model.keys import given_key, room_key
+from bridge.model.keys import WORKERS_KEY, given_key, room_key
 from bridge.store.link import RedisLink, Script
 
 __all__ = ["Handovers", "Heard"]
@@ -34,7 +34,7 @@ class Handovers:
     """Speaks for one worker. ``ttl_seconds``: how long an offer or a gift stands that nobody takes."""
 
     def __init__(self, link: RedisLink, owner: str, ttl_seconds: float) -> None:
-        self._link = link
+        self._link = link.to(WORKERS_KEY)
         self._owner = owner
         self._ttl_ms = int(ttl_seconds * 1000)
         self._offered = self._booked = 0

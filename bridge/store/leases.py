@@ -83,7 +83,7 @@ class Leases:
             *_arguments_of(start, under),
         ]
         packed = _ACQUIRE.pack((keys.lease, keys.state, keys.seen), arguments)
-        reply = await self._link.run(_ACQUIRE, packed)
+        reply = await self._link.to(keys.state).run(_ACQUIRE, packed)
         try:
             return _lease(reply)
         except ValueError as error:
@@ -98,7 +98,7 @@ class Leases:
         Raises SinkFault.
         """
         packed = _RENEW.pack((keys.lease, keys.state), (self.owner, self._ttl_ms, token))
-        match await self._link.run(_RENEW, packed):
+        match await self._link.to(keys.state).run(_RENEW, packed):
             case int(commits):
                 return commits
             case [b"FENCED", int(commits)]:
@@ -116,7 +116,7 @@ class Leases:
         What is left to one worker is not counted: to the others there is nothing to take.
         """
         arguments = (self.owner, token, successor, self._ttl_ms)
-        await self._link.run(_RELEASE, _RELEASE.pack((keys.lease, keys.state), arguments))
+        await self._link.to(keys.state).run(_RELEASE, _RELEASE.pack((keys.lease, keys.state), arguments))
         self.releases += not successor
 
     async def find_seed(self, keys: SessionKeys, session_id: str, window_events: int = 0) -> Seed | None:
@@ -143,7 +143,8 @@ class Leases:
         traces: list[tuple[_EntryId, Trace]] = []
         begin = "+"
         for _ in range(_MAX_PAGES):
-            found, last, looked_at = await self._link.run(_FIND, _FIND.pack((key,), (begin, _PAGE_ENTRIES, session_id)))
+            packed = _FIND.pack((key,), (begin, _PAGE_ENTRIES, session_id))
+            found, last, looked_at = await self._link.to(key).run(_FIND, packed)
             try:
                 traces += [(_order(id), read(dict(zip(it[::2], it[1::2], strict=True)))) for id, it in found]
             except (KeyError, ValueError) as error:

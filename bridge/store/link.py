@@ -1,161 +1,146 @@
-"""The way to Redis that commits and leases share: connects when needed, and says why where it can't.
+"""The way to Redis that commits and leases share, whatever stands behind the address: it connects when needed, and says
+why where it can't.
 
-Calls of all sessions go out together, so a thousand sessions cost one round trip. Nothing is ever sent twice here but a
-script that Redis did not know; who calls decides what to send again.
+``link.to(key)`` is the way to the server that has a key; of a single Redis or a primary that Sentinels watch it is the
+same for all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable, Container
+from typing import Any, Protocol
 
-from bridge.errors import FaultKind, SinkFault
+from bridge.errors import Meaning, SinkFault
 from bridge.masking import Secrets
 from bridge.settings import RedisSettings
-from bridge.store.connection import Argument, Connection, pack
+from bridge.settings.redis_address import Topology
+from bridge.store.connection import Argument, pack
+from bridge.store.nodes.access import Access
+from bridge.store.nodes.cluster import Cluster
+from bridge.store.nodes.node import Node, Told
+from bridge.store.nodes.sentinel import WatchedPrimary
+from bridge.store.nodes.server import QUESTIONS, ServerFacts, facts_of
+from bridge.store.nodes.slots import slot_of
+from bridge.store.script import Script
 
-__all__ = ["Argument", "RedisLink", "Script"]
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script and the name under which Redis caches it."""
-
-    source: str
-    sha: str
-
-    @classmethod
-    def of(cls, source: str) -> Script:
-        return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
-
-    def pack(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bytes:
-        """The call as bytes, to be sent, and sent again unchanged where the outcome is unknown."""
-        return pack("EVALSHA", self.sha, len(keys), *keys, *arguments)
+__all__ = ["Argument", "RedisLink", "Route", "Script"]
 
 
-class RedisLink:
-    """One connection at a time. ``on_change`` hears None when it stands and the reason when it does not."""
+class _Servers(Protocol):
+    """What stands behind an address."""
 
-    def __init__(
-        self, settings: RedisSettings, secrets: Secrets, on_change: Callable[[str | None], None] = lambda error: None
-    ) -> None:
-        self._settings = settings
-        self._secrets = secrets
-        self._on_change = on_change
-        self._connection: Connection | None = None
-        self._attempt: asyncio.Task[Connection] | None = None
-        self._url = urlsplit(settings.url.get_secret_value())
-        self._host, self._port = self._url.hostname or "localhost", self._url.port or 6379
-        self.where = f"{self._host}:{self._port}"
+    async def nodes(self) -> list[Node]:
+        """Those that take writes. Raises SinkFault where they cannot be found."""
+
+    async def send(self, packed: bytes, slot: int, script: Script | None = None) -> Any:
+        """Send to the one that has the slot. Raises SinkFault."""
+
+    def post(self, packed: bytes, slot: int, script: Script) -> asyncio.Future[object]:
+        """The same, sent at once where the connection stands; what then fails is not tried again."""
+
+    async def aclose(self) -> None:
+        """Close all connections; calls under way fail."""
+
+
+class Route:
+    """The way to the server that has a key, and all others of its hash slot."""
+
+    def __init__(self, servers: _Servers, slot: int) -> None:
+        self._servers = servers
+        self._slot = slot
 
     async def call(self, *arguments: Argument) -> Any:
         """Send one command. Raises SinkFault; after `timeout` or `unreachable` it may still have been carried out."""
-        return await self.send(pack(*arguments))
+        return await self._servers.send(pack(*arguments), self._slot)
 
     async def run(self, script: Script, packed: bytes) -> Any:
         """Send a packed script call; loads the script where Redis has forgotten it. Raises SinkFault."""
-        try:
-            return await self.send(packed)
-        except SinkFault as fault:
-            if fault.kind is not FaultKind.NO_SCRIPT:
-                raise
-        await self.call("SCRIPT", "LOAD", script.source)
-        return await self.send(packed)
+        return await self._servers.send(packed, self._slot, script)
 
     def post(self, script: Script, packed: bytes) -> asyncio.Future[object]:
         """As `run`, without a wait before it is sent where the connection stands, and without a task.
 
-        A script that Redis has forgotten is not loaded then: SinkFault of the kind `no_script`.
+        Neither is a script loaded then nor a redirection followed: the kind of the SinkFault says that `run` would.
         """
-        if self._connection is None or self._connection.broken:
-            return asyncio.ensure_future(self.run(script, packed))
-        return self._connection.post(packed)
+        return self._servers.post(packed, self._slot, script)
 
     async def send(self, packed: bytes) -> Any:
         """Send packed bytes and wait for the one reply. Raises SinkFault."""
-        connection = await self._open_connection()
-        try:
-            return await connection.post(packed)
-        except SinkFault as fault:
-            if connection.broken and self._connection is connection:
-                self._connection = None
-                self._on_change(fault.detail)
-            raise
+        return await self._servers.send(packed, self._slot)
+
+
+class RedisLink(Route):
+    """``on_change`` hears None when all connections that are needed stand, and the reason when one does not.
+
+    Itself it is the way to any server, for what concerns no key.
+    """
+
+    def __init__(
+        self, settings: RedisSettings, secrets: Secrets, on_change: Callable[[str | None], None] = lambda error: None
+    ) -> None:
+        super().__init__(_servers(Access(settings, secrets), on_change), slot_of(""))
+
+    async def nodes(self) -> list[Node]:
+        """The servers that take writes. Raises SinkFault where they cannot be found."""
+        return await self._servers.nodes()
+
+    async def inspect(self, known: Container[str] = ()) -> list[ServerFacts]:
+        """What the servers that take writes say of themselves, but those whose place is ``known``. Raises SinkFault."""
+        return [facts for node in await self.nodes() if (facts := await _inspected(node, known))]
+
+    def to(self, key: str) -> Route:
+        """The way to the server that has a key."""
+        return Route(self._servers, slot_of(key))
 
     async def aclose(self) -> None:
-        """Close the connection; calls under way fail."""
-        connection, self._connection = self._connection, None
-        if connection:
-            connection.close()
-        if self._attempt:
-            self._attempt.cancel()
-            await asyncio.gather(self._attempt, return_exceptions=True)
+        """Close the connections; calls under way fail."""
+        await self._servers.aclose()
 
-    async def _open_connection(self) -> Connection:
-        if self._connection and not self._connection.broken:
-            return self._connection
-        if self._attempt is None:
-            self._attempt = asyncio.create_task(self._connect_and_tell(), name="connect to Redis")
-            self._attempt.add_done_callback(lambda attempt: attempt.cancelled() or attempt.exception())
+
+class _OneServer:
+    """The way to a server that is always the same."""
+
+    def __init__(self, access: Access, on_change: Told) -> None:
+        (endpoint,) = access.address.endpoints
+        self._node = Node(lambda: access.open(endpoint), on_change)
+
+    async def nodes(self) -> list[Node]:
+        return [self._node]
+
+    async def send(self, packed: bytes, slot: int, script: Script | None = None) -> Any:
+        return await (self._node.run(script, packed) if script else self._node.send(packed))
+
+    def post(self, packed: bytes, slot: int, script: Script) -> asyncio.Future[object]:
+        return self._node.post(script, packed)
+
+    async def aclose(self) -> None:
+        await self._node.aclose()
+
+
+async def _inspected(node: Node, known: Container[str]) -> ServerFacts | None:
+    where = (await node.connection()).where
+    if where in known:
+        return None
+    replies: dict[tuple[str, ...], Any] = {}
+    refused: set[str] = set()
+    for question in QUESTIONS:
+        if question[0] in refused:
+            continue  # servers keep a log of who tried what he may not
         try:
-            # One attempt and one answer for all who wait, a thousand sessions say; who gives up leaves it to the rest.
-            return await asyncio.shield(self._attempt)
+            replies[question] = await node.send(pack(*question))
         except SinkFault as fault:
-            raise SinkFault(fault.kind, fault.detail) from fault
+            if fault.kind.meaning is Meaning.UNKNOWN:
+                raise
+            refused.add(question[0])
+    return facts_of(where, replies)
 
-    async def _connect_and_tell(self) -> Connection:
-        try:
-            self._connection = await self._connect()
-        except SinkFault as fault:
-            self._on_change(fault.detail)
-            raise
-        finally:
-            self._attempt = None
-        self._on_change(None)
-        return self._connection
 
-    async def _connect(self) -> Connection:
-        settings = self._settings
-        handshake = self._handshake()
-        try:
-            tls = ssl.create_default_context(cafile=settings.ca_file) if self._url.scheme == "rediss" else None
-            async with asyncio.timeout(settings.connect_timeout_seconds):
-                return await Connection.open(self._host, self._port, tls, settings.timeout_seconds, handshake)
-        except TimeoutError as error:
-            seconds = settings.connect_timeout_seconds
-            detail = f"Redis at {self.where} cannot be reached within {seconds:g} s - check redis.url and the network"
-            if tls:
-                detail += ", and that this port speaks TLS"
-            raise SinkFault(FaultKind.UNREACHABLE, detail) from error
-        except (OSError, UnicodeError) as error:  # the latter for a host name with an empty or an overlong label
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise SinkFault(
-                FaultKind.UNREACHABLE, f"Redis at {self.where} cannot be reached: {reason} - check redis.url"
-            ) from error
-
-    def _handshake(self) -> list[bytes]:
-        commands = []
-        username = self._settings.username or unquote(self._url.username or "")
-        if password := self._password():
-            commands.append(pack("AUTH", username, password) if username else pack("AUTH", password))
-        if database := self._url.path.strip("/"):
-            commands.append(pack("SELECT", database))
-        return commands
-
-    def _password(self) -> str:
-        file = self._settings.password_file
-        if file is None:
-            given = self._settings.password
-            return given.get_secret_value() if given else unquote(self._url.password or "")
-        try:
-            password = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise SinkFault(FaultKind.UNAUTHORIZED, f"redis.password_file {file} cannot be read: {reason}") from error
-        self._secrets.add(password, "redis.password_file")
-        return password
+def _servers(access: Access, on_change: Told) -> _Servers:
+    match access.address.topology:
+        case Topology.SINGLE:
+            return _OneServer(access, on_change)
+        case Topology.SENTINEL:
+            return WatchedPrimary(access, on_change)
+        case Topology.CLUSTER:
+            return Cluster(access, on_change)

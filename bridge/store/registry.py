@@ -53,7 +53,7 @@ class Registry:
     """Speaks for one worker."""
 
     def __init__(self, link: RedisLink, owner: str, ttl_seconds: float) -> None:
-        self._link = link
+        self._link = link.to(WORKERS_KEY)
         self._owner = owner
         self._ttl_ms = int(ttl_seconds * 1000)
         self._presence = Presence(ttl_seconds)

@@ -6,7 +6,7 @@ import re
 
 from bridge.errors import FaultKind, SinkFault
 
-__all__ = ["fault_of"]
+__all__ = ["Redirected", "fault_of"]
 
 _GRANT = (
     "grant the user by ACL, on the keys lens:*: evalsha script time type get set pttl del hget hmget hset hsetnx "
@@ -14,12 +14,15 @@ _GRANT = (
 )
 """Every command of a worker: Redis 7.0 does not say which one it was."""
 
+_CLUSTER = "it is a node of a cluster; write redis+cluster:// in redis.url"
+_LUA = "it runs no Lua scripts, which every commit is: a module that is not loaded, or a command that is renamed"
+
 _REPLIES = (
     # how the reply begins; the kind of fault; what to do about it
     ("NOSCRIPT", FaultKind.NO_SCRIPT, "the script cache was flushed"),
     ("LOADING", FaultKind.LOADING, "it is loading its data; this passes"),
     ("BUSY", FaultKind.BUSY, "another script keeps it busy; this passes, or SCRIPT KILL ends it"),
-    ("READONLY", FaultKind.READ_ONLY, "it is a replica; point redis.url at the primary"),
+    ("READONLY", FaultKind.READ_ONLY, "it is a replica; point redis.url at the primary, or at the Sentinels"),
     ("OOM", FaultKind.OUT_OF_MEMORY, "it is full; raise maxmemory, or trim with stream.max_length"),
     ("NOREPLICAS", FaultKind.NO_REPLICAS, "min-replicas-to-write is not met"),
     ("NOPERM", FaultKind.NO_PERMISSION, _GRANT),
@@ -36,6 +39,11 @@ _REPLIES = (
     ("MASTERDOWN", FaultKind.PRIMARY_DOWN, "the primary is away; this passes"),
     ("CLUSTERDOWN", FaultKind.CLUSTER_DOWN, "the cluster does not serve this slot; this passes"),
     ("TRYAGAIN", FaultKind.CLUSTER_DOWN, "the slot is being moved; this passes"),
+    ("MOVED", FaultKind.MOVED, _CLUSTER),
+    ("ASK", FaultKind.ASK, _CLUSTER),
+    ("ERR unknown command 'EVALSHA'", FaultKind.NO_SCRIPTING, _LUA),
+    ("ERR unknown command 'evalsha'", FaultKind.NO_SCRIPTING, _LUA),
+    ("ERR unknown command `EVALSHA`", FaultKind.NO_SCRIPTING, _LUA),  # before 7.0
     ("MISCONF", FaultKind.NOT_PERSISTING, "it cannot write its data to disk"),
     ("ERR max number of clients", FaultKind.TOO_MANY_CLIENTS, "raise maxclients, or close what is not used"),
     ("ERR Protocol error: invalid bulk length", FaultKind.TOO_LARGE, "the event is over proto-max-bulk-len"),
@@ -45,10 +53,25 @@ _IN_SCRIPT = re.compile(r"(?:ERR Error running script .*?: )?(?:@user_script: ?\
 """What Redis before 7.0 puts in front of an error that a script met, once or twice; 6.2 leaves the first words out."""
 
 
+_REDIRECTION = re.compile(r"(?:MOVED|ASK) (?P<slot>[0-9]{1,5}) (?P<host>.*):(?P<port>[0-9]{1,5})")
+
+
+class Redirected(SinkFault):
+    """Another node has the keys. ``host`` is "" where it is the one that answered, under another port."""
+
+    def __init__(self, kind: FaultKind, detail: str, host: str, port: int) -> None:
+        super().__init__(kind, detail)
+        self.host = host
+        self.port = port
+
+
 def fault_of(reply: str, where: str) -> SinkFault:
     """The fault that an error reply of the server at ``where`` tells of; `refused` where its words are not known."""
     code = _IN_SCRIPT.sub("", reply, count=1)
     for beginning, kind, advice in _REPLIES:
         if code.startswith(beginning):  # not anywhere in it: a key's name may hold any of these words
+            if to := _REDIRECTION.fullmatch(code):
+                detail = f"Redis at {where} answers: {reply} - {advice}"
+                return Redirected(kind, detail, to["host"].strip("[]").lower(), int(to["port"]))
             return SinkFault(kind, f"Redis at {where} answers: {reply} - {advice}")
     return SinkFault(FaultKind.REFUSED, f"Redis at {where} answers: {reply}")

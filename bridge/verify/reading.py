@@ -6,12 +6,13 @@ State and last entry are read in one transaction, so a worker may go on writing 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError
 
 from bridge.errors import BridgeError
@@ -30,6 +31,7 @@ SETTLE_PROBE_SECONDS = 0.2
 RECORD_TIMEOUT_SECONDS = 60
 RECORD_PAGE_EVENTS = 20_000
 PHASES = ("active", "ended", "gone")
+Client: TypeAlias = "Redis | RedisCluster"
 RAW = ("XRANGE", "XREVRANGE")
 
 
@@ -54,7 +56,7 @@ def stream_targets(template: str, sessions: Sequence[Session]) -> list[StreamTar
 
 
 async def verify(
-    client: Redis, targets: Sequence[StreamTarget], *, simulator_url: str | None = None, settle_seconds: float = 0.0
+    client: Client, targets: Sequence[StreamTarget], *, simulator_url: str | None = None, settle_seconds: float = 0.0
 ) -> Report:
     """Check streams, and compare them with a simulator's record where its control URL is given.
 
@@ -67,7 +69,8 @@ async def verify(
         reports: list[SessionReport] = []
         for target in targets:
             try:
-                reports += await _StreamReader(client, target, simulator_url).reports()
+                with _as_they_are(client) as raw:
+                    reports += await _StreamReader(raw, target, simulator_url).reports()
             except (RedisError, OSError) as error:
                 raise VerifyError(f"{target.stream_key}: cannot read Redis: {error or type(error).__name__}") from error
         report = Report(sessions=tuple(reports))
@@ -76,14 +79,30 @@ async def verify(
         await asyncio.sleep(SETTLE_PROBE_SECONDS)
 
 
+@contextmanager
+def _as_they_are(client: Client) -> Iterator[Client]:
+    """A client that gives entries as Redis does: the usual mapping does not show a field that stands there twice."""
+    if isinstance(client, RedisCluster):
+        usual = {name: client.response_callbacks[name] for name in RAW}
+        try:
+            for name in RAW:
+                client.set_response_callback(name, _as_it_is)
+            yield client
+        finally:
+            for name, callback in usual.items():
+                client.set_response_callback(name, callback)
+        return
+    raw = Redis(connection_pool=client.connection_pool)
+    for name in RAW:
+        raw.set_response_callback(name, _as_it_is)
+    yield raw
+
+
 class _StreamReader:
     """One reading of one stream."""
 
-    def __init__(self, client: Redis, target: StreamTarget, simulator_url: str | None) -> None:
-        # The usual reply is a mapping, in which a field that stands there twice does not show.
-        self._client = Redis(connection_pool=client.connection_pool)
-        for name in RAW:
-            self._client.set_response_callback(name, _as_it_is)
+    def __init__(self, client: Client, target: StreamTarget, simulator_url: str | None) -> None:
+        self._client = client
         self._key = target.stream_key
         self._simulator_url = simulator_url
         self._checks = {one.session_id: SessionCheck(one, self._key) for one in target.sessions}

@@ -58,9 +58,10 @@ class Backlog:
 
     async def _look(self, one: SessionFigures) -> None:
         groups: Mapping[str, tuple[int | None, int]] = {}
-        length = int(await self._link.call("XLEN", one.stream_key))
+        route = self._link.to(one.stream_key)
+        length = int(await route.call("XLEN", one.stream_key))
         if length:  # of a key that is not there XINFO says that it is an error
-            groups = groups_of(await self._link.call("XINFO", "GROUPS", one.stream_key))
+            groups = groups_of(await route.call("XINFO", "GROUPS", one.stream_key))
         one.stream_length, one.groups = length, groups
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 
 from bridge import __version__
 from bridge.delivery.numbers import Numbers
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, SinkFault
 from bridge.masking import Secrets
 from bridge.model.keys import session_keys
 from bridge.model.labels import GapReason
@@ -26,6 +26,7 @@ from bridge.store.commits import RedisSink
 from bridge.store.handovers import Handovers
 from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
+from bridge.store.nodes.server import Weight, findings, in_words
 from bridge.store.registry import Registry
 from bridge.telemetry.admin import AdminServer
 from bridge.telemetry.status import WorkerStatus
@@ -39,6 +40,7 @@ __all__ = ["known_secrets", "serve"]
 log = structlog.get_logger()
 
 _OVER_POLL_SECONDS = 0.2
+_LOOK_AT_SERVERS_SECONDS = 2.0  # whether there is one that was not met yet: that alone asks it nothing
 
 
 def known_secrets(settings: Settings) -> Secrets:
@@ -71,6 +73,8 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
         ]
         await stack.enter_async_context(AdminServer(settings.admin, status, secrets, settings.metrics.detail))
         await stack.enter_async_context(Backlog(link, status.sessions.values()))
+        introducing = asyncio.create_task(_introduce_servers(link), name="introduce the servers")
+        stack.callback(introducing.cancel)
         coordination = Coordination(
             leases=leases,
             registry=Registry(link, leases.owner, settings.lease.ttl_seconds),
@@ -105,7 +109,7 @@ def _holder(
     keys = session_keys(settings.stream.key, session)
     figures = status.session(session, keys.events)
     figures.stream_max_length = settings.stream.max_length or 0
-    sink = RedisSink(link, keys, session.session_id, settings.stream)
+    sink = RedisSink(link.to(keys.state), keys, session.session_id, settings.stream)
 
     numbers = Numbers()
 
@@ -154,6 +158,20 @@ class _Access:
 def _note_redis(status: WorkerStatus, error: str | None) -> None:
     status.redis_reachable = error is None
     status.redis_error = error
+
+
+async def _introduce_servers(link: RedisLink) -> None:
+    """Say once of each server what it is and what does not fit, also of one that a failover brings."""
+    known: set[str] = set()
+    while True:
+        with suppress(SinkFault):  # the commits and the leases meet it too, and say so
+            for facts in await link.inspect(known):
+                known.add(facts.where)
+                log.info("redis.met", at=facts.where, server=in_words(facts))
+                for one in findings(facts):
+                    tell = log.error if one.weight is Weight.FAULT else log.warning
+                    tell("redis.unfit", at=facts.where, reason=one.word, detail=one.detail, hint=one.advice)
+        await asyncio.sleep(_LOOK_AT_SERVERS_SECONDS)
 
 
 async def _stop_when_over(holders: Sequence[SessionHolder], stop: asyncio.Event) -> None:

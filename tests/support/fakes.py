@@ -90,14 +90,15 @@ class FakeRedis:
         connection = Connection(writer)
         self.connections.append(connection)
         while True:
-            command = await _command(reader)
+            command = await read_command(reader)
             if command[0] in (b"SELECT", b"AUTH"):
                 writer.write(b"+OK\r\n")
             else:
                 connection.commands.append(command)
 
 
-async def _command(reader: asyncio.StreamReader) -> list[bytes]:
+async def read_command(reader: asyncio.StreamReader) -> list[bytes]:
+    """The next one that a client of Redis sends."""
     count = int((await reader.readuntil(b"\r\n"))[1:])
     words = []
     for _ in range(count):

@@ -11,6 +11,7 @@ import pytest
 
 from bridge.errors import SinkFault
 from bridge.lab.redis_server import RedisServer
+from bridge.settings.redis_address import Endpoint
 from bridge.store.connection import Connection, pack
 from tests.support.fakes import HOST, FakeRedis, fake_redis, until
 
@@ -24,7 +25,7 @@ async def server() -> AsyncIterator[FakeRedis]:
 
 async def open_to(server: FakeRedis | RedisServer, timeout_seconds: float = 10.0, *handshake: bytes) -> Connection:
     """A ours without TLS."""
-    return await Connection.open(HOST, server.port, None, timeout_seconds, handshake)
+    return await Connection.open(Endpoint(HOST, server.port), None, timeout_seconds, handshake)
 
 
 async def fault_of(reply: asyncio.Future[Any]) -> SinkFault:

@@ -363,7 +363,8 @@ async def test_a_server_that_vanished_while_nobody_called_is_found_at_the_next_c
         connection.reply(b"+PONG\r\n")
         await first
         connection.writer.close()
-        await until(lambda: link._connection is None or link._connection.broken)
+        (node,) = await link.nodes()
+        await until(lambda: node.standing is None)
         again = asyncio.create_task(link.call("PING"))
         second = await server.connected(2)
         await second.asked(1)

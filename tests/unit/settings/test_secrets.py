@@ -60,6 +60,9 @@ def test_printing_the_settings_shows_no_secret() -> None:
         ("redis://:pass%2Fword@h", "redis://:**********@h"),
         ("redis://default@h/1", "redis://default@h/1"),
         ("redis://[::1]:6379", "redis://[::1]:6379"),
+        ("redis+sentinel://me:word@a:1,[::1]:2/s/1", "redis+sentinel://me:**********@a:1,[::1]:2/s/1"),
+        ("valkeys+cluster://a:1,[::1],b:2", "valkeys+cluster://a:1,[::1],b:2"),
+        ("unix://:word@/run/redis.sock?db=2", "unix://:**********@/run/redis.sock?db=2"),
     ],
 )
 def test_of_the_redis_url_all_but_the_password_is_shown(url: str, expected: str) -> None:
@@ -71,6 +74,14 @@ def test_a_percent_encoded_password_is_a_secret_in_both_spellings() -> None:
     """Redis gets one, errors may show the other."""
     settings = load(None, {}, {"BRIDGE_REDIS__URL": "redis://:pass%2Fword@h"})
     assert secret_values(settings) == ("pass%2Fword", "pass/word")
+
+
+def test_the_passwords_of_a_topology_are_secrets() -> None:
+    """Those of the servers of data, and those of the Sentinels."""
+    url = "redis+sentinel://me:word-of-data@a:1,[::1]:2/s/1"
+    settings = load(None, {}, {"BRIDGE_REDIS__URL": url, "BRIDGE_REDIS__SENTINEL_PASSWORD": "word-of-sentinels"})
+    assert set(secret_values(settings)) == {"word-of-data", "word-of-sentinels"}
+    assert masked(settings)["redis"]["sentinel_password"] == "**********"
 
 
 def test_a_warning_repeats_no_secret() -> None:

@@ -1,0 +1,72 @@
+"""A primary that Sentinels watch fails over under load: asked for, killed, frozen, cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from bridge.lab.simulator import Simulator
+from tests.support.topology.stage import Stage, staged
+from tests.support.topology.watched import Watched
+
+FAILOVERS = ("asked for", "killed", "frozen", "cut off")
+SEEDS = 10
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def watched() -> AsyncIterator[Watched]:
+    """One for all seeds: each leaves it whole."""
+    async with Watched() as made:
+        yield made
+
+
+@pytest.mark.parametrize("number", range(SEEDS))
+async def test_failovers_lose_nothing_and_repeat_nothing(
+    watched: Watched,
+    simulator: Simulator,
+    tmp_path: Path,
+    fault_random: random.Random,
+    fault_seed: int,
+    number: int,
+) -> None:
+    """A worker with its default times goes on with the new primary, and what was rolled back comes again as it was."""
+    kind, cuts = FAILOVERS[number % len(FAILOVERS)], number % 2 == number // 4 % 2
+    print(f"fault seed {fault_seed}: {kind}{', connections cut' if cuts else ''}")
+    names = [f"lsn-{number}-{one}" for one in range(3)]
+    async with staged(watched, simulator, tmp_path, names, rate=fault_random.choice((50, 150))) as stage:
+        cutting = asyncio.create_task(_cut(watched, fault_random) if cuts else asyncio.sleep(0))
+        await asyncio.sleep(fault_random.uniform(0, 0.3))
+        await _fail_over(kind, watched, stage, fault_random)
+        await stage.flow()
+        await cutting
+        await watched.whole()  # what was frozen wakes and believes itself the primary still
+        await stage.flow()
+        report = await stage.judge(kind)
+        assert stage.worker.running
+        assert not any(one.gaps for one in report.sessions)
+
+
+async def _fail_over(kind: str, watched: Watched, stage: Stage, chance: random.Random) -> None:
+    before = await watched.primary()
+    match kind:
+        case "asked for":
+            await stage.timed(watched.fail_over(chance))
+            return
+        case "killed":
+            await before.kill()
+        case "frozen":
+            watched.freeze(before)
+        case "cut off":
+            await watched.cut_off(before)
+    await stage.timed(watched.another_takes_over(before))
+
+
+async def _cut(watched: Watched, chance: random.Random) -> None:
+    for _ in range(4):
+        await asyncio.sleep(chance.uniform(0, 0.5))
+        await watched.cut_connections()
