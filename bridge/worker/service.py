@@ -32,7 +32,12 @@ from bridge.telemetry.admin import AdminServer
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.backlog import Backlog
 from bridge.worker.holder import SessionHolder
-from bridge.worker.process import raise_descriptor_limit, stop_on_signals, tell_shortage_once
+from bridge.worker.process import (
+    collect_garbage_seldom,
+    raise_descriptor_limit,
+    stop_on_signals,
+    tell_shortage_once,
+)
 from bridge.worker.supervisor import Coordination, Supervisor
 
 __all__ = ["known_secrets", "serve"]
@@ -60,6 +65,7 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
     status = WorkerStatus(worker_id=settings.worker.id, version=__version__)
     stop = asyncio.Event()
     raise_descriptor_limit(len(settings.sessions))
+    collect_garbage_seldom()
     tell_shortage_once(asyncio.get_running_loop())
     async with AsyncExitStack() as stack:
         stack.enter_context(stop_on_signals(stop))

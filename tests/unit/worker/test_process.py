@@ -1,9 +1,10 @@
-"""Descriptors: the limit of this process, and what is said where they run out."""
+"""Descriptors: the limit of this process, and what is said where they run out; and memory."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.worker.process import raise_descriptor_limit, tell_shortage_once
+from bridge.worker.process import collect_garbage_seldom, raise_descriptor_limit, tell_shortage_once
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +65,14 @@ async def test_any_other_fault_is_told_as_ever(caplog: pytest.LogCaptureFixture)
     tell_shortage_once(loop)
     loop.call_exception_handler({"message": "it broke", "exception": OSError(errno.EPIPE, "broken")})
     assert "it broke" in caplog.text
+
+
+def test_garbage_in_cycles_is_looked_for_seldom() -> None:
+    """A look at a thousand sessions is a pause that every event feels; never to look would be a leak."""
+    before = gc.get_threshold()
+    try:
+        collect_garbage_seldom()
+        assert gc.isenabled()
+        assert 10_000 <= gc.get_threshold()[0] <= 100_000
+    finally:
+        gc.set_threshold(*before)
