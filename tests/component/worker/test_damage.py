@@ -102,7 +102,8 @@ async def test_numbers_that_are_lost_before_the_first_commit_behind_a_place_that
     await rig.redis.hdel(KEYS.state, "seq")
     running = rig.pump(lease)
     session.generate(1)
-    assert isinstance(await running.run(), Lost)
+    async with asyncio.timeout(20):
+        assert isinstance(await running.run(), Lost)
     await grow(rig.holder(), rig, session, 1)
     await assert_kept(rig, session)
 
