@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 from typing import Any
 
 from bridge.cli.options import ExitCode, add_settings, command, configuration_of, number
@@ -47,9 +46,5 @@ def _run(options: argparse.Namespace) -> ExitCode:
     log.configure(settings.log.level, settings.log.format, secrets)
     for warning in configuration.warnings:
         structlog.get_logger().warning("config.warned", detail=warning)
-    # What stands now is no garbage, and what a thousand sessions make and drop is counted by the thousand: to look at
-    # all of it again and again was a fifth of such a worker's time.
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
     asyncio.run(serve(settings, secrets, until_ended=options.until_ended))
     return ExitCode.DONE
