@@ -54,6 +54,7 @@ class FaultKind(StrEnum):
     NO_SCRIPTING = "no_scripting", Meaning.PASSES  # the server runs no Lua
     NOT_PERSISTING = "not_persisting", Meaning.PASSES
     TOO_MANY_CLIENTS = "too_many_clients", Meaning.PASSES
+    NOT_DURABLE = "not_durable", Meaning.PASSES  # it stands, but not as safely as `redis.durability` asks for
     UNAUTHORIZED = "unauthorized", Meaning.PASSES
     HANDSHAKE = "handshake", Meaning.PASSES  # it refuses how the connection begins, a database number say
     NO_PERMISSION = "no_permission", Meaning.SESSION

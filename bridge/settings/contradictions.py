@@ -45,6 +45,8 @@ def _redis_contradictions(redis: RedisSettings) -> Iterator[str]:
             yield _both(name, f"{name}_file", "set only one")
     if redis.backoff_initial_seconds > redis.backoff_max_seconds:
         yield _both("redis.backoff_initial_seconds", "redis.backoff_max_seconds", "the first must not be larger")
+    if redis.durability_timeout_seconds >= redis.timeout_seconds:
+        yield _both("redis.durability_timeout_seconds", "redis.timeout_seconds", "the first must be less")
     yield from _user_without_password(redis)
     if redis.address.tls:
         if redis.ca_file:

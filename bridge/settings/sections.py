@@ -62,6 +62,14 @@ class OnLost(StrEnum):
     STOP = "stop"  # leave the session in state `failed` for a person to decide
 
 
+class DurabilityLevel(StrEnum):
+    """What a commit must have reached before it counts."""
+
+    MEMORY = "memory"  # the primary; how it keeps it is its own setting
+    REPLICATED = "replicated"  # `durability_replicas` replicas (WAIT)
+    FSYNCED = "fsynced"  # the primary's disk (WAITAOF: Redis 7.2 or newer, with appendonly yes)
+
+
 class MetricsDetail(StrEnum):
     """How much ``/metrics`` tells of each session."""
 
@@ -149,6 +157,14 @@ class RedisSettings(_Section):
     """Upper bound of the first random wait before a commit is tried again; it doubles from there."""
     backoff_max_seconds: Seconds = 2.0
     """Upper bound of every random wait before a commit is tried again: Redis should be found soon after it is back."""
+    durability: DurabilityLevel = DurabilityLevel.MEMORY
+    """`memory`, `replicated` or `fsynced`: what a commit must have reached before more is read. Where it falls short
+    the commit is not written again, but waited for, and `durability_degraded` is 1. It costs a round trip to replica or
+    disk for each group of commits."""
+    durability_replicas: int = Field(default=1, ge=1, le=10)
+    """How many replicas must have a commit, for `replicated`."""
+    durability_timeout_seconds: Seconds = 1.0
+    """How long replicas or the disk may take, before that counts as a shortfall. Below `timeout_seconds`."""
     on_lost: OnLost = OnLost.RESUME
     """`resume`, `restart` or `stop` when Redis was emptied under a running worker. A gap marker is written first."""
 

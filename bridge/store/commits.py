@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.resources import files
 from itertools import chain
+from typing import cast
 
 from bridge.delivery.window import Seal
 from bridge.errors import FaultKind, SinkFault
@@ -16,11 +18,14 @@ from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fen
 from bridge.model.place import Place
 from bridge.model.records import Piece, Record, Run
 from bridge.settings import StreamSettings
+from bridge.store.durability import Durability
 from bridge.store.link import Argument, Route, Script
 
 __all__ = ["COMMIT", "HEADER", "RedisSink"]
 
 COMMIT = Script.of(files("bridge.store").joinpath("scripts/commit.lua").read_text())
+
+_TOUCH = Script.of(files("bridge.store").joinpath("scripts/touch.lua").read_text())
 
 HEADER = (
     *("token", "expected", "follows", "mark", "session_id", "cursor", "ordinal", "phase", "now"),
@@ -32,8 +37,21 @@ HEADER = (
 class RedisSink:
     """Implements the session's `Sink` for one session's keys."""
 
-    def __init__(self, link: Route, keys: SessionKeys, session_id: str, settings: StreamSettings) -> None:
+    def __init__(
+        self,
+        link: Route,
+        keys: SessionKeys,
+        session_id: str,
+        settings: StreamSettings,
+        durability: Durability | None = None,
+    ) -> None:
         self._link = link
+        self._durability = durability if durability and durability.confirmation else None
+        confirmation = self._durability.confirmation if self._durability else b""
+        self._commit, self._touch = (
+            replace(COMMIT, confirmation=confirmation),
+            replace(_TOUCH, confirmation=confirmation),
+        )
         self._keys = (keys.events, keys.state, keys.seen, keys.dead_letter)
         self._session_id = session_id
         max_age = settings.max_age_seconds
@@ -81,15 +99,29 @@ class RedisSink:
 
     async def commit(self, packed: bytes) -> CommitResult:
         """Send it. Raises SinkFault where Redis did not carry it out, or did not say whether it did."""
-        return _result(await self._link.run(COMMIT, packed))
+        reply = await self._link.run(self._commit, packed)
+        if self._durability is None:
+            return _result(reply)
+        result = _result(reply[0])
+        if isinstance(result, AlreadyCommitted | RolledBack):
+            # What had landed was written on another connection, and on this one there is nothing yet to be waited for.
+            reply = await self._link.run(self._touch, _TOUCH.pack(self._keys[1:2], (f"{time.time():.3f}",)))
+        self._durability.check(reply[1])
+        return result
 
     def post(self, packed: bytes) -> asyncio.Future[object]:
         """Send it behind what was posted before, without waiting: the reply is for `read`, or a SinkFault."""
-        return self._link.post(COMMIT, packed)
+        return self._link.post(self._commit, packed)
 
     def read(self, reply: object) -> CommitResult:
-        """What a reply means. Raises SinkFault for one that the script does not give."""
-        return _result(reply)
+        """What a reply means. Raises SinkFault where the script gives none such, and where it is not safe enough."""
+        if self._durability is None:
+            return _result(reply)
+        told, confirmation = cast("tuple[object, object]", reply)
+        result = _result(told)
+        if isinstance(result, Committed):
+            self._durability.check(confirmation)
+        return result
 
     def _header(self, **arguments: Argument) -> list[Argument]:
         arguments |= self._trims

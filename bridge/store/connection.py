@@ -46,6 +46,8 @@ class Connection(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._outbox: list[bytes] = []
+        self._confirming: asyncio.Future[Any] | None = None
+        self._to_confirm: asyncio.Future[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -97,6 +99,26 @@ class Connection(asyncio.Protocol):
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_seconds, self._check_oldest)
         return future
+
+    def confirm(self, packed: bytes) -> asyncio.Future[Any]:
+        """A call that tells something of all that was posted before it (WAIT). Its future is shared: do not cancel it.
+
+        Redis serves nothing else on this connection meanwhile, so one is under way at a time, and those who ask
+        meanwhile share the next.
+        """
+        if self._confirming is None:
+            self._confirming = self.post(packed)
+            self._confirming.add_done_callback(lambda _: self._confirmed(packed))
+            return self._confirming
+        if self._to_confirm is None:
+            self._to_confirm = self._loop.create_future()
+        return self._to_confirm
+
+    def _confirmed(self, packed: bytes) -> None:
+        self._confirming = None
+        shared, self._to_confirm = self._to_confirm, None
+        if shared is not None:
+            self.confirm(packed).add_done_callback(lambda told: _copy(told, shared))
 
     @property
     def waits_seconds(self) -> float:
@@ -172,3 +194,10 @@ class Connection(asyncio.Protocol):
         for future, _ in waiting:
             if not future.done():
                 future.set_exception(SinkFault(fault.kind, fault.detail))
+
+
+def _copy(told: asyncio.Future[Any], shared: asyncio.Future[Any]) -> None:
+    if fault := told.exception():
+        shared.set_exception(fault)
+    else:
+        shared.set_result(told.result())

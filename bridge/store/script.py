@@ -13,10 +13,14 @@ __all__ = ["Script"]
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script and the name under which Redis caches it."""
+    """A Lua script and the name under which Redis caches it.
+
+    ``confirmation`` is a packed command that is sent right behind each call; both are answered then.
+    """
 
     source: str
     sha: str
+    confirmation: bytes = b""
 
     @classmethod
     def of(cls, source: str) -> Script:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -23,6 +24,7 @@ from bridge.settings import Settings
 from bridge.settings.loading import secret_values
 from bridge.source.client import LensClient
 from bridge.store.commits import RedisSink
+from bridge.store.durability import Durability
 from bridge.store.handovers import Handovers
 from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
@@ -73,8 +75,9 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
         stack.push_async_callback(link.aclose)
         source = await stack.enter_async_context(LensClient(settings.source, secrets, on_key_read=status.config_read))
         leases = Leases(link, settings.worker.id, settings.lease.ttl_seconds)
+        store = link, Durability(settings.redis, lambda degraded: _note_durability(status, degraded))
         holders = [
-            _holder(Session(name=one.name, session_id=one.session_id), settings, status, leases, link, source)
+            _holder(Session(name=one.name, session_id=one.session_id), settings, status, leases, store, source)
             for one in settings.sessions
         ]
         await stack.enter_async_context(AdminServer(settings.admin, status, secrets, settings.metrics.detail))
@@ -109,13 +112,14 @@ def _holder(
     settings: Settings,
     status: WorkerStatus,
     leases: Leases,
-    link: RedisLink,
+    store: tuple[RedisLink, Durability],
     source: LensClient,
 ) -> SessionHolder:
+    link, durability = store
     keys = session_keys(settings.stream.key, session)
     figures = status.session(session, keys.events)
     figures.stream_max_length = settings.stream.max_length or 0
-    sink = RedisSink(link.to(keys.state), keys, session.session_id, settings.stream)
+    sink = RedisSink(link.to(keys.state), keys, session.session_id, settings.stream, durability)
 
     numbers = Numbers()
 
@@ -159,6 +163,12 @@ class _Access:
         """Whether the API says anything of one of the sessions."""
         session = random.choice(self._holders).session
         return not isinstance(await self._source.lookup(session.session_id), Unanswered)
+
+
+def _note_durability(status: WorkerStatus, degraded: bool) -> None:
+    if degraded is not status.durability_degraded:
+        log.log(logging.WARNING if degraded else logging.INFO, "durability.degraded" if degraded else "durability.met")
+    status.durability_degraded = degraded
 
 
 def _note_redis(status: WorkerStatus, error: str | None) -> None:

@@ -77,7 +77,7 @@ class Cluster:
         """Send to the node that has the slot, at once where its connection stands; then no redirection is followed."""
         owner = self._map.owner(slot) if self._map else None
         standing = self._node(owner).standing if owner else None
-        if standing is None:
+        if standing is None or script.confirmation:
             return asyncio.ensure_future(self.send(packed, slot, script))
         return standing.post(packed)
 

@@ -36,16 +36,23 @@ class Node:
         """The open connection."""
         return self._connection if self._connection and not self._connection.broken else None
 
-    async def send(self, packed: bytes, *, asking: bool = False) -> Any:
+    async def send(self, packed: bytes, *, asking: bool = False, confirmation: bytes = b"") -> Any:
         """Send packed bytes and wait for the one reply. Raises SinkFault.
 
-        ``asking``: into a slot that is still on its way to this server.
+        ``asking``: into a slot that is still on its way to this server. With a ``confirmation`` behind it, what that is
+        answered comes second: a reply, or the fault that it met.
         """
         connection = await self.connection()
         try:
             if asking:
                 connection.post(_ASKING).add_done_callback(heard)
-            return await connection.post(packed)
+            reply = connection.post(packed)
+            if not confirmation:
+                return await reply
+            told = connection.confirm(confirmation)
+            told.add_done_callback(heard)
+            await asyncio.wait([reply, told])
+            return reply.result(), told.exception() or told.result()
         except SinkFault as fault:
             if connection.broken and self._connection is connection:
                 self._connection = None
@@ -55,17 +62,19 @@ class Node:
     async def run(self, script: Script, packed: bytes, *, asking: bool = False) -> Any:
         """Send a packed script call; loads the script where the server has forgotten it. Raises SinkFault."""
         try:
-            return await self.send(packed, asking=asking)
+            return await self.send(packed, asking=asking, confirmation=script.confirmation)
         except SinkFault as fault:
             if fault.kind is not FaultKind.NO_SCRIPT:
                 raise
         await self.send(pack("SCRIPT", "LOAD", script.source))
-        return await self.send(packed, asking=asking)
+        return await self.send(packed, asking=asking, confirmation=script.confirmation)
 
     def post(self, script: Script, packed: bytes) -> asyncio.Future[object]:
-        """As `run` where no connection stands; else sent at once, and what fails is for who calls."""
+        """As `run` where no connection stands, or with a confirmation; else sent at once, faults and all."""
         standing = self.standing
-        return asyncio.ensure_future(self.run(script, packed)) if standing is None else standing.post(packed)
+        if standing is None or script.confirmation:
+            return asyncio.ensure_future(self.run(script, packed))
+        return standing.post(packed)
 
     async def connection(self) -> Connection:
         """The open connection, or a new one. Raises SinkFault."""
