@@ -37,7 +37,7 @@ _HEADERS = {
     "Server": "lens-bridge",  # instead of the versions of Python and aiohttp
 }
 _CLOSE_SECONDS = 1.0  # for requests that are being answered
-_SLICE_SECONDS = 0.001  # of writing metrics, before the event loop has others' turn
+_SLICE_SECONDS, _LONGEST_SLICE_SECONDS = 0.002, 0.01  # of writing metrics, before it is others' turn
 _COMPRESS_CHUNK_BYTES = 64 * 1024  # larger bodies are compressed in a thread
 
 
@@ -134,15 +134,17 @@ class AdminServer:
         return self._json({"ready": False, "reason": reason}, status=503)
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
-        # A thread would take the interpreter from the event loop for 5 ms each time; slices leave it after one or two.
+        # A thread would take the interpreter from the event loop for 5 ms each time; slices leave it after a few.
         slices, content_type = self._metrics.slices(request.headers.get("Accept", ""))
         parts: list[bytes] = []
-        began = time.monotonic()
+        began, slice_seconds = time.monotonic(), _SLICE_SECONDS
         for part in slices:
             parts.append(part)
-            if time.monotonic() - began > _SLICE_SECONDS:
+            if (now := time.monotonic()) - began > slice_seconds:
                 await asyncio.sleep(0)
                 began = time.monotonic()
+                # As long as the others took, so that a busy worker's page is ready in time too.
+                slice_seconds = min(max(_SLICE_SECONDS, began - now), _LONGEST_SLICE_SECONDS)
         response = web.Response(
             body=b"".join(parts), headers={"Content-Type": content_type}, zlib_executor_size=_COMPRESS_CHUNK_BYTES
         )

@@ -51,8 +51,11 @@ def percentile(values: Sequence[float], part: float) -> float:
 class Fleet:
     """Made by `fleet_of`, which ends what was started. ``code`` is the directory whose `bridge` the workers run."""
 
-    def __init__(self, redis: RedisServer, port: int, names: Sequence[str], directory: Path, code: Path) -> None:
+    def __init__(
+        self, redis: RedisServer, port: int, names: Sequence[str], interval_seconds: float, directory: Path, code: Path
+    ) -> None:
         self.redis = redis
+        self.interval_seconds = interval_seconds
         self.names = names
         self.workers: list[Worker] = []
         self._port = port
@@ -177,7 +180,7 @@ async def fleet_of(sessions: int, interval_seconds: float, code: Path = ROOT) ->
             assert source.stdout is not None
             port = int(await source.stdout.readline())
             async with RedisServer(appendonly=True, arguments=("--appendfsync", "everysec")) as redis:
-                fleet = Fleet(redis, port, names, Path(directory), code)
+                fleet = Fleet(redis, port, names, interval_seconds, Path(directory), code)
                 try:
                     yield fleet
                 finally:
