@@ -155,8 +155,9 @@ class RedisSettings(_Section):
     """How long Redis may take to answer. Then the connection is closed and the same commit sent again on a new one."""
     backoff_initial_seconds: Seconds = 0.05
     """Upper bound of the first random wait before a commit is tried again; it doubles from there."""
-    backoff_max_seconds: Seconds = 2.0
-    """Upper bound of every random wait before a commit is tried again: Redis should be found soon after it is back."""
+    backoff_max_seconds: Seconds = 1.0
+    """Upper bound of every random wait before a commit is tried again: Redis should be found soon after it is back, and
+    another primary soon after it has taken over."""
     durability: DurabilityLevel = DurabilityLevel.MEMORY
     """`memory`, `replicated` or `fsynced`: what a commit must have reached before more is read. Where it falls short
     the commit is not written again, but waited for, and `durability_degraded` is 1. It costs a round trip to replica or

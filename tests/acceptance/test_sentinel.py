@@ -37,6 +37,7 @@ async def test_failovers_lose_nothing_and_repeat_nothing(
     """A worker with its default times goes on with the new primary, and what was rolled back comes again as it was."""
     kind, cuts = FAILOVERS[number % len(FAILOVERS)], number % 2 == number // 4 % 2
     print(f"fault seed {fault_seed}: {kind}{', connections cut' if cuts else ''}")
+    await watched.whole()
     names = [f"lsn-{number}-{one}" for one in range(3)]
     async with staged(watched, simulator, tmp_path, names, rate=fault_random.choice((50, 150))) as stage:
         cutting = asyncio.create_task(_cut(watched, fault_random) if cuts else asyncio.sleep(0))

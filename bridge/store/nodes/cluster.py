@@ -172,7 +172,7 @@ class Cluster:
     async def _watch(self) -> None:
         """Leave a node that hangs once others have its slots; a call under way would wait for all of its time."""
         while True:
-            await asyncio.sleep(_SLOW_SECONDS)
+            await asyncio.sleep(_SLOW_SECONDS / 2)
             hanging = [
                 (endpoint, connection)
                 for endpoint, node in self._nodes.items()

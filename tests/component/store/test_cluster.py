@@ -142,7 +142,7 @@ async def test_when_a_primary_dies_its_replica_is_written_to(cluster: Clustered,
     other = await cluster.key_on(next(one for one in await cluster.primaries() if one is not primary))
     await counted(link, other)
     if freeze:
-        primary.pause()
+        cluster.freeze(primary)
     else:
         await primary.kill()
     async with asyncio.timeout(60):

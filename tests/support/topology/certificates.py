@@ -95,6 +95,16 @@ class Rotating:
         """With TLS."""
         return f"rediss://{HOST}:{self.port}"
 
+    @property
+    def plain_url(self) -> str:
+        """Without, for whoever only looks."""
+        return f"redis://{HOST}:{self.plain_port}"
+
+    @property
+    def nodes(self) -> list[RedisServer]:
+        """The one, as long as it is not started again."""
+        return [self.server]
+
     async def serve(self, authority: Authority) -> None:
         """Start, or start again on the same data, believing in this authority alone."""
         await self._stack.aclose()

@@ -11,7 +11,7 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from bridge.lab.redis_server import RedisServer
 from bridge.store.nodes.slots import SLOTS, slot_of
@@ -35,6 +35,12 @@ class Clustered:
             *("--cluster-replica-validity-factor", "0", "--cluster-migration-barrier", "100", *arguments),
         ]
         self._stack = AsyncExitStack()
+        self._frozen: set[RedisServer] = set()
+
+    @property
+    def awake(self) -> list[RedisServer]:
+        """Those that can be asked."""
+        return [one for one in self.nodes if one.running and one not in self._frozen]
 
     @property
     def url(self) -> str:
@@ -82,9 +88,14 @@ class Clustered:
         for other in self.nodes:
             await asked(other, "CLUSTER", "FORGET", gone)
 
+    def freeze(self, node: RedisServer) -> None:
+        """It answers nobody, and knows nothing of the time that passes."""
+        self._frozen.add(node)
+        node.pause()
+
     async def owner(self, slot: int) -> RedisServer:
         """Who serves a slot, as the living see it."""
-        for node in self.nodes:
+        for node in self.awake:
             with suppress(RedisError, OSError):
                 for first, last, (_, port, *_), *_ in await asked(node, "CLUSTER", "SLOTS"):
                     if first <= slot <= last:
@@ -93,14 +104,14 @@ class Clustered:
 
     async def key_on(self, node: RedisServer, beginning: str = "key") -> str:
         """A key that this one has."""
-        ranges = await asked(self.nodes[0], "CLUSTER", "SLOTS")
+        ranges = await asked(self.awake[0], "CLUSTER", "SLOTS")
         mine = [range(first, last + 1) for first, last, (_, port, *_), *_ in ranges if port == node.port]
         names = (f"{beginning}-{number}" for number in count())
         return next(one for one in names if any(slot_of(one) in some for some in mine))
 
     async def primaries(self) -> list[RedisServer]:
         """Those that serve slots."""
-        ports = {port for _, _, (_, port, *_), *_ in await asked(self.nodes[0], "CLUSTER", "SLOTS")}
+        ports = {port for _, _, (_, port, *_), *_ in await asked(self.awake[0], "CLUSTER", "SLOTS")}
         return [one for one in self.nodes if one.port in ports]
 
     @asynccontextmanager
@@ -123,6 +134,7 @@ class Clustered:
 
     async def whole(self) -> None:
         """Bring back what is away, and wait until all agree again and each primary has a replica."""
+        self._frozen.clear()
         for one in self.nodes:
             if one.running:
                 one.resume()
@@ -134,7 +146,7 @@ class Clustered:
         """Wait until another node takes writes of this key."""
 
         async def taken() -> bool:
-            for node in self.nodes:
+            for node in self.awake:
                 with suppress(RedisError, OSError):  # any other node but the one that has the key points there
                     if node is not than:
                         return bool(await asked(node, "SET", key, "1") == b"OK")
@@ -151,13 +163,19 @@ class Clustered:
 
     async def _migrate(self, source: RedisServer, target: RedisServer, keys: Sequence[str]) -> None:
         place = ("127.0.0.1", str(target.port), "", "0", str(MIGRATE_TIMEOUT_MS))
-        await asked(source, "MIGRATE", *place, "KEYS", *keys)
+
+        async def gone() -> bool:
+            with suppress(ResponseError):  # the target may not have heard yet that the cluster is well again
+                return await asked(source, "MIGRATE", *place, "KEYS", *keys) in (b"OK", b"NOKEY")
+            return False
+
+        await until(gone, f"{keys} have moved", every=0.05)
 
     async def _arrive(self, slot: int, source: RedisServer, target: RedisServer, pause_seconds: float = 0.0) -> None:
         while keys := await asked(source, "CLUSTER", "GETKEYSINSLOT", str(slot), "1"):
             await self._migrate(source, target, [key.decode() for key in keys])
             await asyncio.sleep(pause_seconds)
-        for node in (target, source, *(one for one in self.nodes if one not in (target, source))):
+        for node in (target, source, *(one for one in self.awake if one not in (target, source))):
             with suppress(RedisError, OSError):  # a replica need not be told
                 await asked(node, "CLUSTER", "SETSLOT", str(slot), "NODE", await node_id(target))
 
@@ -173,12 +191,23 @@ class Clustered:
             nodes = [await asked(node, "CLUSTER", "NODES") for node in self.nodes]
         except (RedisError, OSError):
             return False
-        return (
+        agreed = (
             all(b"cluster_state:ok" in one for one in states)
             and all(one == maps[0] for one in maps)
             and all(role[3] == b"connected" for role in roles if role[0] == b"slave")
             and not any(b"fail" in one or b"handshake" in one for one in nodes)
         )
+        return agreed and not await self._share_replicas(maps[0])
+
+    async def _share_replicas(self, owners: list[tuple[int, int, int, tuple[int, ...]]]) -> bool:
+        """A primary that comes back follows whoever took one of its slots last. Tells whether one has too many."""
+        replicas = {port: followers for _, _, port, followers in owners}
+        lonely = [port for port, followers in replicas.items() if not followers]
+        spare = [followers[0] for followers in replicas.values() if len(followers) > 1]
+        by_port = {node.port: node for node in self.nodes}
+        for primary, replica in zip(lonely, spare, strict=False):
+            await asked(by_port[replica], "CLUSTER", "REPLICATE", await node_id(by_port[primary]))
+        return bool(lonely and spare)
 
 
 async def node_id(node: RedisServer) -> str:
@@ -187,8 +216,10 @@ async def node_id(node: RedisServer) -> str:
     return name.decode()
 
 
-def _owners(reply: Any) -> list[tuple[int, int, int, int]]:
-    return sorted((first, last, primary[1], len(replicas)) for first, last, primary, *replicas in reply)
+def _owners(reply: Any) -> list[tuple[int, int, int, tuple[int, ...]]]:
+    """First and last slot, the port of the primary, those of its replicas."""
+    ranges = [(first, last, primary[1], [one[1] for one in replicas]) for first, last, primary, *replicas in reply]
+    return sorted((first, last, primary, tuple(sorted(replicas))) for first, last, primary, replicas in ranges)
 
 
 def _free_port() -> int:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import ConfigurationError
-from bridge.model.keys import WORKERS_KEY, hash_tag, session_keys, wishes_key
+from bridge.model.keys import WORKERS_KEY, given_key, hash_tag, room_key, session_keys, wishes_key
 from bridge.model.place import Session
 from bridge.settings.redis_address import Endpoint
 from bridge.store.nodes.slots import SLOTS, SlotMap, slot_of
@@ -46,8 +46,9 @@ def test_no_template_parts_the_keys_of_a_session(template: str) -> None:
 
 
 def test_the_register_of_workers_stands_in_one_slot() -> None:
-    """One script touches both."""
-    assert slot_of(wishes_key("0123456789abcdef")) == slot_of(WORKERS_KEY)
+    """One script touches several of these, of several workers."""
+    beside = (wishes_key("0123456789abcdef"), room_key("w-1/0123"), room_key("w-2/4567"), given_key("w-1/0123"))
+    assert {slot_of(key) for key in beside} == {slot_of(WORKERS_KEY)}
 
 
 def node(host: object, port: int) -> list[object]:
