@@ -23,6 +23,8 @@ from tests.support.worker_rig import Rig, keys_of
 
 EVENTS = 40
 GROUP = "readers"
+# By which redis-py tells its own name, and does not mind. Redis 7.0 does not know it, so nobody could permit it there.
+UNHEARD = {f"{READER}: command client|setinfo"}
 
 
 class Guarded:
@@ -93,7 +95,7 @@ async def test_a_user_with_the_documented_permissions_runs_every_command(
             met = worker.said("redis.met")
             assert met
             assert not any("unknown" in one["server"] for one in met)
-            assert await redis.refusals() == set()
+            assert await redis.refusals() <= UNHEARD
         finally:
             await rig.close()
 
