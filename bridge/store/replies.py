@@ -9,10 +9,11 @@ from bridge.errors import FaultKind, SinkFault
 __all__ = ["Redirected", "fault_of"]
 
 _GRANT = (
-    "grant the user by ACL, on the keys lens:*: evalsha script time type get set pttl del hget hmget hset hsetnx "
-    "hdel hexists pexpire rpush rpop lrange ltrim xadd xdel xtrim xlen xrevrange xinfo zadd zrem zrange"
+    "grant the user by ACL, on the keys lens:*: evalsha script|load time type get set pttl del pexpire hget hmget hset "
+    "hsetnx hdel rpush rpop lrange ltrim xadd xdel xtrim xlen xrevrange xinfo|groups zadd zrem zrange; "
+    "behind Sentinels: role; in a cluster: cluster|slots cluster|info asking"
 )
-"""Every command of a worker: Redis 7.0 does not say which one it was."""
+"""Every command of a worker, as in the README: Redis 7.0 does not say which one it was."""
 
 _CLUSTER = "it is a node of a cluster; write redis+cluster:// in redis.url"
 _LUA = "it runs no Lua scripts, which every commit is: a module that is not loaded, or a command that is renamed"

@@ -13,28 +13,40 @@ it: those are files, named here. */}}
 {{- end -}}
 {{- $_ := set $redis "url" (include "lens-bridge.redisUrl" .) -}}
 {{- if .Values.redis.trial.enabled -}}
-{{- $redis = omit $redis "password_file" "ca_file" -}}
+{{- $redis = omit $redis "password_file" "sentinel_password_file" "ca_file" "cert_file" "key_file" -}}
 {{- else -}}
 {{- with .Values.redis.username -}}
 {{- $_ := set $redis "username" . -}}
 {{- end -}}
-{{- if .Values.redis.password.existingSecret -}}
-{{- $_ := set $redis "password_file" (printf "%s/redis-password" $secrets) -}}
+{{- with .Values.redis.sentinel.username -}}
+{{- $_ := set $redis "sentinel_username" . -}}
 {{- end -}}
-{{- if .Values.redis.ca.existingSecret -}}
-{{- $_ := set $redis "ca_file" (printf "%s/redis-ca.crt" $secrets) -}}
+{{- range include "lens-bridge.redisSecrets" . | fromJsonArray -}}
+{{- $_ := set $redis .setting (printf "%s/%s" $secrets .file) -}}
 {{- end -}}
 {{- end -}}
 {{- $given := dict "source" $source "redis" $redis "sessions" (default list .Values.sessions) -}}
 {{- toYaml (merge $given (omit $config "source" "redis")) -}}
 {{- end -}}
 
-{{- define "lens-bridge.redisUrl" -}}
-{{- if .Values.redis.trial.enabled -}}
-{{- printf "redis://%s:6379/0" (include "lens-bridge.beside" (list . "trial-redis")) -}}
-{{- else -}}
-{{- .Values.redis.url -}}
+{{/* The files of Secrets that the way to Redis takes, as a list in JSON: the worker's setting, the file, the Secret, its key. */}}
+{{- define "lens-bridge.redisSecrets" -}}
+{{- $redis := .Values.redis -}}
+{{- $files := list -}}
+{{- if not $redis.trial.enabled -}}
+{{- range list
+  (list "password_file" "redis-password" $redis.password "key")
+  (list "sentinel_password_file" "sentinel-password" $redis.sentinel.password "key")
+  (list "ca_file" "redis-ca.crt" $redis.ca "key")
+  (list "cert_file" "redis-client.crt" $redis.clientCertificate "certificate")
+  (list "key_file" "redis-client.key" $redis.clientCertificate "privateKey") -}}
+{{- $secret := index . 2 -}}
+{{- if $secret.existingSecret -}}
+{{- $files = append $files (dict "setting" (index . 0) "file" (index . 1) "secret" $secret.existingSecret "key" (get $secret (index . 3))) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $files -}}
 {{- end -}}
 
 {{- define "lens-bridge.adminPort" -}}
@@ -52,15 +64,6 @@ least 5 seconds, by the schema of the values. */}}
 {{- define "lens-bridge.portOf" -}}
 {{- $host := regexReplaceAll "^([^:/?#]+://)?([^/?#]*@)?([^/?#]*).*$" (index . 0) "${3}" -}}
 {{- default (index . 1) (regexFind ":[0-9]+$" $host | regexFind "[1-9][0-9]*$") -}}
-{{- end -}}
-
-{{/* The port of redis.url, as a list in JSON; Redis's own where none is named. */}}
-{{- define "lens-bridge.redisPorts" -}}
-{{- $ports := list -}}
-{{- range default (list (include "lens-bridge.portOf" (list (include "lens-bridge.redisUrl" .) 6379))) .Values.networkPolicy.redisPorts -}}
-{{- $ports = append $ports (int .) -}}
-{{- end -}}
-{{- uniq $ports | toJson -}}
 {{- end -}}
 
 {{- define "lens-bridge.sourcePorts" -}}
@@ -98,19 +101,11 @@ least 5 seconds, by the schema of the values. */}}
     items:
       - {key: {{ .Values.source.ca.key | quote }}, path: source-ca.crt}
 {{- end }}
-{{- if not .Values.redis.trial.enabled }}
-{{- if .Values.redis.password.existingSecret }}
+{{- range include "lens-bridge.redisSecrets" . | fromJsonArray }}
 - secret:
-    name: {{ .Values.redis.password.existingSecret | quote }}
+    name: {{ .secret | quote }}
     items:
-      - {key: {{ .Values.redis.password.key | quote }}, path: redis-password}
-{{- end }}
-{{- if .Values.redis.ca.existingSecret }}
-- secret:
-    name: {{ .Values.redis.ca.existingSecret | quote }}
-    items:
-      - {key: {{ .Values.redis.ca.key | quote }}, path: redis-ca.crt}
-{{- end }}
+      - {key: {{ .key | quote }}, path: {{ .file }}}
 {{- end }}
 {{- end -}}
 

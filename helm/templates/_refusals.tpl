@@ -41,7 +41,7 @@ outside of `config`. */}}
 {{- end -}}
 {{- else if kindIs "map" (get $values $section) -}}
 {{- range $name, $_ := $settings -}}
-{{- $own := has (printf "%s.%s" $section $name) (list "redis.url" "redis.username" "redis.password") -}}
+{{- $own := has (printf "%s.%s" $section $name) (list "redis.url" "redis.username" "redis.password" "redis.sentinel_username" "redis.sentinel_password") -}}
 {{- $place := include "lens-bridge.at" (list $values (printf "%s.%s" $section $name)) | fromJson -}}
 {{- if and $place.set (not $own) -}}
 {{- $advice := eq $name "api_key" | ternary "no value holds a key; put it into a Secret and set apiKey.existingSecret to its name" (printf "set config.%s.%s instead" $section $name) -}}
@@ -86,7 +86,7 @@ can't be seen, so with it nothing is missed. */}}
 {{- range $values.extraEnv -}}
 {{- $variables = append $variables .name -}}
 {{- if regexMatch "^(BRIDGE_|ATAI_API_KEY$)" .name -}}
-{{- if not (has .name (list "ATAI_API_KEY" "BRIDGE_SOURCE__API_KEY" "BRIDGE_REDIS__PASSWORD" "BRIDGE_SOURCE__PROXY")) -}}
+{{- if not (has .name (list "ATAI_API_KEY" "BRIDGE_SOURCE__API_KEY" "BRIDGE_REDIS__PASSWORD" "BRIDGE_REDIS__SENTINEL_PASSWORD" "BRIDGE_SOURCE__PROXY")) -}}
 {{- $_ := set $found "problems" (append $found.problems (printf "extraEnv: %s is a setting or unknown; settings belong below config" .name)) -}}
 {{- else if not .valueFrom -}}
 {{- $_ := set $found "problems" (append $found.problems (printf "extraEnv: %s must not stand here as plain text; give it valueFrom with a secretKeyRef" .name)) -}}
@@ -105,15 +105,26 @@ can't be seen, so with it nothing is missed. */}}
   (ternary "redis.password.existingSecret" "" (not (empty $values.redis.password.existingSecret)))
   (ternary "config.redis.password_file" "" (not (empty $redis.password_file)))
   (ternary "extraEnv with BRIDGE_REDIS__PASSWORD" "" (has "BRIDGE_REDIS__PASSWORD" $variables))) -}}
+{{- $sentinels := compact (list
+  (ternary "redis.sentinel.password.existingSecret" "" (not (empty $values.redis.sentinel.password.existingSecret)))
+  (ternary "config.redis.sentinel_password_file" "" (not (empty $redis.sentinel_password_file)))
+  (ternary "extraEnv with BRIDGE_REDIS__SENTINEL_PASSWORD" "" (has "BRIDGE_REDIS__SENTINEL_PASSWORD" $variables))) -}}
 {{- if not (or $keys $values.envFrom) -}}
 {{- $_ := set $found "problems" (append $found.problems "set apiKey.existingSecret to the name of a Secret that holds your API key under `api-key`, or config.source.api_key_file to a file that extraVolumes brings") -}}
 {{- end -}}
 {{- if and $values.redis.username (ne $values.redis.username "default") (not (or $passwords $trial $values.envFrom)) -}}
 {{- $_ := set $found "problems" (append $found.problems "redis.username: needs redis.password.existingSecret or config.redis.password_file; a user without a password would connect as `default`") -}}
 {{- end -}}
-{{- range list $keys $passwords
+{{- if and $values.redis.sentinel.username (ne $values.redis.sentinel.username "default") (not (or $sentinels $trial $values.envFrom)) -}}
+{{- $_ := set $found "problems" (append $found.problems "redis.sentinel.username: needs redis.sentinel.password.existingSecret or config.redis.sentinel_password_file; a user without a password would connect as `default`") -}}
+{{- end -}}
+{{- if and (include "lens-bridge.redisTls" (index . 0)) (ne (empty $redis.cert_file) (empty $redis.key_file)) -}}
+{{- $_ := set $found "problems" (append $found.problems "config.redis.cert_file and config.redis.key_file: one is of no use without the other; set both, or redis.clientCertificate.existingSecret") -}}
+{{- end -}}
+{{- range list $keys $passwords $sentinels
   (compact (list (ternary "source.ca.existingSecret" "" (not (empty $values.source.ca.existingSecret))) (ternary "config.source.ca_file" "" (not (empty $source.ca_file)))))
-  (compact (list (ternary "redis.ca.existingSecret" "" (not (empty $values.redis.ca.existingSecret))) (ternary "config.redis.ca_file" "" (not (empty $redis.ca_file))))) -}}
+  (compact (list (ternary "redis.ca.existingSecret" "" (not (empty $values.redis.ca.existingSecret))) (ternary "config.redis.ca_file" "" (not (empty $redis.ca_file)))))
+  (compact (list (ternary "redis.clientCertificate.existingSecret" "" (not (empty $values.redis.clientCertificate.existingSecret))) (ternary "config.redis.cert_file" "" (not (empty $redis.cert_file))))) -}}
 {{- if gt (len .) 1 -}}
 {{- $_ := set $found "problems" (append $found.problems (printf "%s: set only one" (join " and " .))) -}}
 {{- end -}}

@@ -23,14 +23,9 @@
   "path" "(/.*)?"
   "end" "") -}}
 {{- if not $values.redis.trial.enabled -}}
-{{- $addresses = append $addresses (dict
-  "at" "redis.url"
-  "url" $values.redis.url
-  "schemes" "rediss?"
-  "like" "must look like redis://host:6379/0, or rediss:// for TLS"
-  "user" "set redis.username and redis.password.existingSecret"
-  "path" "(/[0-9]{0,5})?"
-  "end" "must end with a database number, e.g. /0") -}}
+{{- with include "lens-bridge.redisProblem" (index . 0) -}}
+{{- $_ := set $found "problems" (append $found.problems .) -}}
+{{- end -}}
 {{- end -}}
 {{- $source := default dict $values.config.source -}}
 {{- if kindIs "string" (hasKey $source "proxy" | ternary $source.proxy false) -}}
@@ -56,8 +51,6 @@
 {{- $port := `(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?` -}}
 {{- if regexMatch `^[^:/?#]*://[^/?#]*@` .url -}}
 {{ .at }}: must hold no user or password; {{ .user }}
-{{- else if regexMatch `^redis\+(cluster|sentinel)://` .url -}}
-{{ .at }}: {{ regexFind `^redis\+[a-z]+` .url }}:// is not supported in this version; use redis:// or rediss://
 {{- else if regexMatch `[\s\x00-\x1f\x7f]` .url -}}
 {{ .at }}: must hold no spaces and no line breaks
 {{- else if not (regexMatch (printf `^%s://[^/?#:]` .schemes) .url) -}}

@@ -26,7 +26,11 @@ Schema = dict[str, Any]
 
 # What the chart sets by itself from values of its own; secrets among them, which must not get into a ConfigMap. Of
 # `metrics` it sets nothing, but has values of that name.
-OWNED: dict[str, tuple[str, ...]] = {"source": ("api_key",), "redis": ("url", "username", "password"), "metrics": ()}
+OWNED: dict[str, tuple[str, ...]] = {
+    "source": ("api_key",),
+    "redis": ("url", "username", "password", "sentinel_username", "sentinel_password"),
+    "metrics": (),
+}
 _NOT_FOR_HELM = ("title", "default", "format", "writeOnly")
 
 _SCALARS: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
@@ -61,7 +65,9 @@ _CLOSER: dict[str, Schema] = {
     "service.port": _PORT,
     "service.ipFamilyPolicy": {"enum": ["", "SingleStack", "PreferDualStack", "RequireDualStack"]},
     "service.ipFamilies": {"type": "array", "items": {"enum": ["IPv4", "IPv6"]}},
+    "redis.trial.server": {"enum": ["redis", "valkey"]},
     "networkPolicy.redisPorts": {"type": "array", "items": _PORT},
+    "networkPolicy.sentinelPorts": {"type": "array", "items": _PORT},
     "networkPolicy.sourcePorts": {"type": "array", "items": _PORT},
     "podDisruptionBudget.maxUnavailable": {
         "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]*%$"}]

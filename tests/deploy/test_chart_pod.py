@@ -83,7 +83,9 @@ def test_a_password_of_redis_may_come_as_a_variable_of_a_secret() -> None:
 
 def test_the_trial_redis_gets_no_password_and_no_certificate() -> None:
     """Those of the real one would be refused by it."""
-    values = with_values(redis__trial__enabled=True, config__redis={"password_file": "/p", "ca_file": "/c"})
+    values = with_values(
+        redis__trial__enabled=True, config__redis={"password_file": "/p", "ca_file": "/c", "cert_file": "/c"}
+    )
     redis = yaml.safe_load(render(values).settings_file)["redis"]
     assert redis.keys() == {"url"}
 
@@ -168,6 +170,8 @@ def test_sessions_that_would_share_a_stream_by_a_placeholder_of_other_tools_are_
 
 def test_an_authority_without_encryption_is_noted() -> None:
     """Who names one believes that the connection is encrypted."""
-    for url, noted in (("redis://redis:6379/0", True), ("rediss://redis:6379/0", False)):
-        release = render(with_values(redis={"url": url, "ca": {"existingSecret": "authority"}}))
+    for url, noted in (("redis://redis:6379/0", True), ("valkey+cluster://a", True), ("rediss+sentinel://a/p", False)):
+        secret = {"existingSecret": "authority"}
+        release = render(with_values(redis={"url": url, "ca": secret, "clientCertificate": secret}))
         assert ("redis.ca has no effect" in release.notes) == noted
+        assert ("redis.clientCertificate has no effect" in release.notes) == noted

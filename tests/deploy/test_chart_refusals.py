@@ -20,17 +20,24 @@ KEY = "atai_live_key"
 LONG = "n" * 129
 
 GOOD_URLS = (
-    "redis://redis",
-    "rediss://10.0.0.7:6380/15",
-    "redis://[fd00::7]:6379/0",
-    "redis://[::1]",
-    "redis://a:065535/",
-)
+    "redis://redis", "rediss://10.0.0.7:6380/15", "redis://[fd00::7]:6379/0", "redis://[::1]", "redis://a:05535/",
+    "valkey://redis", "VALKEYS://redis:6380", "redis://[fe80::1%eth0]:6379", "redis://a:65535", "redis://a:00001",
+    "redis+sentinel://a,b:26380,[::1]:1/the-primary", "rediss+sentinel://a/the%20primary/3", "redis+sentinel://a/p/",
+    "Redis+Sentinel://a:26379,b/p", "redis+cluster://a", "rediss+cluster://a:7000,[fd00::1]:7001,b/", "redis+cluster://a/0",
+    "valkeys+cluster://a,b", "valkey+sentinel://a/p/12345", "unix:///run/redis.sock", "unix:///run/redis.sock?db=12",
+    "unix:///r?", "UNIX:///run/a-b",
+)  # fmt: skip
 BAD_URLS = (
-    "http://redis", "redis:6379", "redis", "", "redis+sentinel://redis:26379/primary", "redis+cluster://redis:6379",
-    "redis+ssl://redis", "unix:///run/redis.sock", "redis://", "redis:///0", "redis://:6379/0", "redis://redis:0",
+    "http://redis", "redis:6379", "redis", "", "redis+ssl://redis", "redis+ssl+sentinel://redis/p", "redis://",
+    "redis:///0", "redis://:6379/0", "redis://redis:0", "redis://redis:00000", "redis://redis:065535",
     "redis://redis:65536", "redis://redis:port", "redis://redis/zero", "redis://redis/0/1", "redis://redis/123456",
     "redis://redis?db=1", "redis://redis/0#1", "redis://re dis", "redis://redis/0\n", "redis://[::1", "redis://a:1:2/0",
+    "redis://a,b", "redis://a:6379,b:6379/0", "valkey://", "unix+cluster:///a", "sentinel://a/p", "redis+sentinel://",
+    "redis+sentinel:///p", "redis+sentinel://a", "redis+sentinel://a/", "redis+sentinel://a//0", "redis+sentinel://a,,b/p",
+    "redis+sentinel://a/p/x", "redis+sentinel://a/p/0/1", "redis+sentinel://a:0/p", "redis+sentinel://a:65536/p",
+    "redis+sentinel://a/p?x=1", "redis+cluster://", "redis+cluster://a/1", "redis+cluster://a/00", "redis+cluster://a,",
+    "redis+cluster://a b", "redis+cluster://a:99999", "redis+cluster://a/0/", "unix://", "unix://run/redis.sock",
+    "unix:///", "unix:///run/", "unix:///run/a?db=x", "unix:///run/a?x=1", "unix:///run/a#1", "unix:///run/a?db=123456",
 )  # fmt: skip
 GOOD_APIS = ("http://lens", "https://lens.example:8443/v0.5/", "HTTPS://lens.example/v0.5", "http://[::1]:8099/v0.5")
 BAD_APIS = (
@@ -247,7 +254,32 @@ def test_all_problems_are_told_at_once() -> None:
             {"config__source__proxy": f"http://u:{SECRET}@proxy:3128"},
             r"config\.source\.proxy: must hold no user or password; set BRIDGE_SOURCE__PROXY in extraEnv",
         ),
-        ({"redis__url": "redis+sentinel://s:26379/p"}, r"redis\.url: redis\+sentinel:// is not supported"),
+        ({"redis__url": f"redis+sentinel://u:{SECRET}@a,b/p"}, r"redis\.url: must hold no user or password"),
+        ({"redis__url": f"unix://u:{SECRET}@/run/a"}, r"redis\.url: must hold no user or password"),
+        ({"redis__url": "redis+sentinel://s:26379"}, r"redis\.url: must name the service that the Sentinels watch"),
+        ({"redis__url": "redis+cluster://a,b/2"}, r"redis\.url: must end after the hosts"),
+        ({"redis__url": "redis://a,b"}, r"redis\.url: names several hosts; for several write redis\+sentinel"),
+        (
+            {"redis__sentinel__username": "watcher"},
+            r"redis\.sentinel\.username: needs redis\.sentinel\.password\.existingSecret",
+        ),
+        (
+            {"redis": {"url": "rediss://a"}, "config": {"redis": {"cert_file": "/c"}}},
+            r"config\.redis\.cert_file and config\.redis\.key_file: one is of no use without the other",
+        ),
+        (
+            {"redis__clientCertificate__existingSecret": "s", "config__redis": {"cert_file": "/c", "key_file": "/k"}},
+            r"redis\.clientCertificate\.existingSecret and config\.redis\.cert_file: set only one",
+        ),
+        (
+            {"redis__sentinel__password__existingSecret": "s", "config__redis": {"sentinel_password_file": "/p"}},
+            r"redis\.sentinel\.password\.existingSecret and config\.redis\.sentinel_password_file: set only one",
+        ),
+        ({"redis__trial": {"enabled": True, "server": "keydb"}}, r"redis.*trial.*server"),
+        (
+            {"extraEnv": [{"name": "BRIDGE_REDIS__SENTINEL_PASSWORD", "value": SECRET}]},
+            r"BRIDGE_REDIS__SENTINEL_PASSWORD .* valueFrom",
+        ),
         ({"sessions": [{"name": "a"}]}, r"sessions\[0\]: session_id is required"),
         ({"sessions": ["a=lsn-1", {"session_id": "b", "nam": "c"}]}, r"sessions\[1\]: nam is unknown"),
         ({"sessions": ["lsn-1", 42]}, r"sessions\[1\]: session_id must be text"),

@@ -16,6 +16,7 @@ from tests.deploy.chart_values import CHART, default_values
 from tests.support.deploy.needs import need_module
 
 CUSTOM = {
+    "Certificate",
     "PodMonitor",
     "PrometheusRule",
     "ScaledObject",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
-from bridge.lab.redis_server import RedisServer
+from bridge.lab.redis_server import RedisServer, find_redis_server
 from bridge.model.place import Session
 from bridge.settings import Settings
 from bridge.settings.loading import load
@@ -21,7 +22,8 @@ from tests.deploy.chart import EXAMPLES, Release, render, with_values
 from tests.deploy.chart_schema import OWNED
 from tests.deploy.chart_values import CHART
 from tests.support.configuration import AUTHORITY
-from tests.support.deploy.needs import need_module
+from tests.support.deploy.needs import need_module, need_program
+from tests.support.topology.certificates import Authority
 
 
 def loaded(release: Release, directory: Path) -> Settings:
@@ -31,6 +33,9 @@ def loaded(release: Release, directory: Path) -> Settings:
     text = on_this_machine(release.settings_file, release, directory)
     for authority in re.findall(r"ca_file: (\S+)", text):  # a worker reads them at its start
         Path(authority).write_text(AUTHORITY)
+    if found := re.search(r"cert_file: (?P<cert>\S+)\n *key_file: (?P<key>\S+)", text):
+        for source, target in zip(Authority(directory / "authority").vouch_for("worker"), found.groups(), strict=True):
+            shutil.copy(source, target)
     file = directory / "bridge.yaml"
     file.write_text(text)
     assert variables["BRIDGE_CONFIG"] == mount_path(container, "config") + "/bridge.yaml"
@@ -186,6 +191,11 @@ def test_the_defaults_of_port_and_base_url_are_those_of_the_worker() -> None:
         ("redis://[fd00::12]:7000/0", "HTTP://[fd00::12]/v0.5", [7000, 80]),
         ("redis://[fd00::12]/0", "https://[fd00::12]", [6379, 443]),
         ("redis://redis:06380", "https://lens.example:08443", [6380, 8443]),
+        ("redis+sentinel://a,b:26380,c:26379/p", "https://lens.example", [26379, 26380, 6379, 443]),
+        ("rediss+sentinel://[fd00::1]:5000/p/0", "https://lens.example", [5000, 6379, 443]),
+        ("redis+cluster://a,b:7000,[fd00::1]:7001", "https://lens.example", [6379, 7000, 7001, 443]),
+        ("valkeys+cluster://a:6380/0", "https://lens.example", [6380, 443]),
+        ("unix:///run/redis.sock", "https://lens.example", [443]),
         ("redis://redis:6379/0", "https://lens.example:8443", [6379, 8443]),
     ],
 )
@@ -255,14 +265,17 @@ def test_readme_tells_the_commands_that_the_tests_run() -> None:
     assert "--set 'sessions={camera-1=lsn-250313c2177253cbaa7a73542edd90}'" in text
 
 
-async def test_a_redis_server_takes_the_arguments_of_the_trial(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+async def test_a_server_takes_the_arguments_of_the_trial(kind: str, tmp_path: Path) -> None:
     """It starts with them, keeps every write on disk, and refuses writes rather than drop streams when it is full."""
-    (container,) = render(with_values(redis__trial__enabled=True)).one("StatefulSet")["spec"]["template"]["spec"][
-        "containers"
-    ]
-    assert container["command"] == ["redis-server"]
+    release = render(with_values(redis__trial={"enabled": True, "server": kind}))
+    (container,) = release.one("StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == [f"{kind}-server"]
+    assert container["image"].partition(":")[0] == {"redis": "redis", "valkey": "valkey/valkey"}[kind]
+    assert kind.title() in release.notes
+    executable = find_redis_server() if kind == "redis" else Path(need_program("valkey-server"))
     arguments = [str(tmp_path) if one == "/data" else one for one in container["args"]]
-    async with RedisServer(arguments=arguments) as server, Redis.from_url(server.url) as client:
+    async with RedisServer(arguments=arguments, executable=executable) as server, Redis.from_url(server.url) as client:
         await client.xadd("key", {"field": "value"})
         assert (await client.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
         assert (await client.config_get("appendfsync"))["appendfsync"] == "always"

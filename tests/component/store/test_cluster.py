@@ -110,7 +110,8 @@ async def test_keys_of_a_slot_on_its_way_are_found_on_either_side(cluster: Clust
         with pytest.raises(SinkFault, match="TRYAGAIN") as caught:
             await link.to(stays).run(PAIR, PAIR.pack([stays, goes], []))
         assert caught.value.kind is FaultKind.CLUSTER_DOWN
-        assert f"Redis at {HOST}:{source.port} answers" in caught.value.detail
+        answers = [f"Redis at {HOST}:{one.port} answers" for one in (source, target)]
+        assert any(one in caught.value.detail for one in answers)  # before Redis 7.0 the source points to the target
     assert await link.to(stays).run(PAIR, PAIR.pack([stays, goes], [])) == 3
     await link.aclose()
 

@@ -121,8 +121,10 @@ class Clustered:
         target = next(one for one in await self.primaries() if one is not source)
         await self._set_out(slot, source, target)
         await self._migrate(source, target, keys)
-        yield source, target
-        await self._arrive(slot, source, target)
+        try:
+            yield source, target
+        finally:
+            await self._arrive(slot, source, target)
 
     async def move_slot(self, slot: int, to: RedisServer, pause_seconds: float = 0.0) -> None:
         """As redis-cli does it: key after key, while clients go on. ``pause_seconds`` after each key."""
