@@ -13,7 +13,7 @@ from bridge.errors import ConfigurationError
 from bridge.model.keys import SESSIONS_KEY, WORKERS_KEY, SessionKeys, session_keys
 from bridge.model.place import Session
 from bridge.settings.reference import KEY_ALIAS, named, variable
-from bridge.settings.sections import RedisSettings, Settings
+from bridge.settings.sections import DurabilityLevel, RedisSettings, Settings
 from bridge.settings.values import listed, misread_placeholder, speaks_tls
 
 __all__ = ["contradictions"]
@@ -45,7 +45,8 @@ def _redis_contradictions(redis: RedisSettings) -> Iterator[str]:
             yield _both(name, f"{name}_file", "set only one")
     if redis.backoff_initial_seconds > redis.backoff_max_seconds:
         yield _both("redis.backoff_initial_seconds", "redis.backoff_max_seconds", "the first must not be larger")
-    if redis.durability_timeout_seconds >= redis.timeout_seconds:
+    asked = redis.durability is not DurabilityLevel.MEMORY
+    if asked and redis.durability_timeout_seconds >= redis.timeout_seconds:
         yield _both("redis.durability_timeout_seconds", "redis.timeout_seconds", "the first must be less")
     yield from _user_without_password(redis)
     if redis.address.tls:
