@@ -94,13 +94,19 @@ class Clustered:
         node.pause()
 
     async def owner(self, slot: int) -> RedisServer:
-        """Who serves a slot, as the living see it."""
-        for node in self.awake:
-            with suppress(RedisError, OSError):
-                for first, last, (_, port, *_), *_ in await asked(node, "CLUSTER", "SLOTS"):
-                    if first <= slot <= last:
-                        return next(one for one in self.nodes if one.port == port)
-        raise AssertionError(f"nobody serves slot {slot}")
+        """Who serves a slot, once the living agree on one of them: not all hear of a failover at the same time."""
+        found: list[RedisServer] = []
+
+        async def known() -> bool:
+            for node in self.awake:
+                with suppress(RedisError, OSError):
+                    for first, last, (_, port, *_), *_ in await asked(node, "CLUSTER", "SLOTS"):
+                        if first <= slot <= last:
+                            found.extend(one for one in self.awake if one.port == port)
+            return bool(found)
+
+        await until(known, f"somebody who lives serves slot {slot}")
+        return found[-1]
 
     async def key_on(self, node: RedisServer, beginning: str = "key") -> str:
         """A key that this one has."""
