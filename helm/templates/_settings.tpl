@@ -82,6 +82,13 @@
 {{- $_ := set $found "problems" (append $found.problems (printf "config.%s.%s (%v) and config.%s.%s (%v): %s" $section (index . 1) (index $values 0) $section (index . 2) (index $values 1) (index . 3))) -}}
 {{- end -}}
 {{- end -}}
+{{- if ne (include "lens-bridge.setting" (list $root "redis" "durability")) "memory" -}}
+{{- $wait := include "lens-bridge.setting" (list $root "redis" "durability_timeout_seconds") | float64 -}}
+{{- $answer := include "lens-bridge.setting" (list $root "redis" "timeout_seconds") | float64 -}}
+{{- if ge $wait $answer -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "config.redis.durability_timeout_seconds (%v) and config.redis.timeout_seconds (%v): the first must be less" $wait $answer)) -}}
+{{- end -}}
+{{- end -}}
 {{- $ttl := include "lens-bridge.setting" (list $root "lease" "ttl_seconds") | float64 -}}
 {{- $poll := include "lens-bridge.setting" (list $root "lease" "poll_seconds") | float64 -}}
 {{- if le $ttl (mulf 3 $poll) -}}

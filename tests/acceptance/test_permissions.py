@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from bridge.lab.redis_server import RedisServer
 from bridge.lab.simulator import SimulatedSession, Simulator
 from bridge.operations.redis_client import Client
-from tests.support.permissions import FACTS, READER, TOPOLOGIES, WATCHER, WORD, WORKER, commands_of, rules_of
+from tests.support.permissions import DURABLE, FACTS, READER, TOPOLOGIES, WATCHER, WORD, WORKER, commands_of, rules_of
 from tests.support.topology.clustered import Clustered
 from tests.support.topology.stage import patient_client
 from tests.support.topology.watched import SERVICE, Watched, asked
@@ -84,13 +84,16 @@ async def test_a_user_with_the_documented_permissions_runs_every_command(
 ) -> None:
     """Dead letters, limits, a lost window, lost sessions, a restart; the servers' own logs know of no refusal."""
     async with guarded(topology) as redis:
-        await redis.set_up(TOPOLOGIES[topology], FACTS)
+        await redis.set_up(TOPOLOGIES[topology], FACTS, DURABLE[0])
         rig = Rig(redis.data[0], redis.client, simulator, tmp_path)
         try:
             sessions = [simulator.create_session(f"lsn-{number}") for number in range(2)]
             limits = {"stream__max_length": 100_000, "stream__max_age_seconds": 86_400}
-            sentinels = {"redis__sentinel_username": WATCHER, "redis__sentinel_password": WORD}
-            extra: dict[str, Any] = limits | (sentinels if topology == "sentinel" else {})
+            extra: dict[str, Any] = limits
+            if topology == "sentinel":
+                extra |= {"redis__sentinel_username": WATCHER, "redis__sentinel_password": WORD}
+            if topology != "single":  # there are replicas
+                extra |= {"redis__durability": "replicated", "redis__durability_timeout_seconds": 0.5}
             worker = rig.worker(*sessions, redis__url=redis.url(WORKER), **extra)
             await _live(rig, worker, sessions)
             await _read(redis, sessions, {f"BRIDGE_{name.upper()}": str(value) for name, value in extra.items()})

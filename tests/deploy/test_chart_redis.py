@@ -12,7 +12,29 @@ from bridge.settings import RedisSettings
 from bridge.settings.redis_address import Topology
 from tests.deploy.chart import Release, render, with_values
 from tests.deploy.chart_values import CHART
+from tests.deploy.test_chart_refusals import case, chart_refuses, worker_refuses
 from tests.deploy.test_chart_settings import egress_ports, loaded
+
+GOOD_URLS = (
+    "redis://redis", "rediss://10.0.0.7:6380/15", "redis://[fd00::7]:6379/0", "redis://[::1]", "redis://a:05535/",
+    "valkey://redis", "VALKEYS://redis:6380", "redis://[fe80::1%eth0]:6379", "redis://a:65535", "redis://a:00001",
+    "redis+sentinel://a,b:26380,[::1]:1/the-primary", "rediss+sentinel://a/the%20primary/3", "redis+sentinel://a/p/",
+    "Redis+Sentinel://a:26379,b/p", "redis+cluster://a", "rediss+cluster://a:7000,[fd00::1]:7001,b/", "redis+cluster://a/0",
+    "valkeys+cluster://a,b", "valkey+sentinel://a/p/12345", "unix:///run/redis.sock", "unix:///run/redis.sock?db=12",
+    "unix:///r?", "UNIX:///run/a-b",
+)  # fmt: skip
+BAD_URLS = (
+    "http://redis", "redis:6379", "redis", "", "redis+ssl://redis", "redis+ssl+sentinel://redis/p", "redis://",
+    "redis:///0", "redis://:6379/0", "redis://redis:0", "redis://redis:00000", "redis://redis:065535",
+    "redis://redis:65536", "redis://redis:port", "redis://redis/zero", "redis://redis/0/1", "redis://redis/123456",
+    "redis://redis?db=1", "redis://redis/0#1", "redis://re dis", "redis://redis/0\n", "redis://[::1", "redis://a:1:2/0",
+    "redis://a,b", "redis://a:6379,b:6379/0", "valkey://", "unix+cluster:///a", "sentinel://a/p", "redis+sentinel://",
+    "redis+sentinel:///p", "redis+sentinel://a", "redis+sentinel://a/", "redis+sentinel://a//0", "redis+sentinel://a,,b/p",
+    "redis+sentinel://a/p/x", "redis+sentinel://a/p/0/1", "redis+sentinel://a:0/p", "redis+sentinel://a:65536/p",
+    "redis+sentinel://a/p?x=1", "redis+cluster://", "redis+cluster://a/1", "redis+cluster://a/00", "redis+cluster://a,",
+    "redis+cluster://a b", "redis+cluster://a:99999", "redis+cluster://a/0/", "unix://", "unix://run/redis.sock",
+    "unix:///", "unix:///run/", "unix:///run/a?db=x", "unix:///run/a?x=1", "unix:///run/a#1", "unix:///run/a?db=123456",
+)  # fmt: skip
 
 
 def example(name: str) -> Release:
@@ -144,3 +166,21 @@ def test_the_trial_takes_no_way_to_another_redis(tmp_path: Path) -> None:
     assert rules[1]["ports"] == [{"port": 6379, "protocol": "TCP"}]
     container = release.one("StatefulSet")["spec"]["template"]["spec"]["containers"][0]
     assert (container["image"], container["command"]) == ("registry.example/valkey:8", ["valkey-server"])
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "refused"),
+    [
+        case(with_values(redis__url=url), "redis.url", refused)
+        for refused, urls in ((False, GOOD_URLS), (True, BAD_URLS))
+        for url in urls
+    ],
+)
+def test_the_chart_takes_the_addresses_that_the_worker_takes_and_no_other(
+    values: dict[str, Any], path: str, refused: bool, tmp_path: Path
+) -> None:
+    """Of each topology, with and without TLS, under both names."""
+    assert bool(worker_refuses(values, tmp_path)) == refused, worker_refuses(values, tmp_path)
+    said = chart_refuses(values)
+    assert bool(said) == refused, said
+    assert path in said or not refused

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bridge.store.nodes.server import QUESTIONS
 from bridge.store.replies import fault_of
-from tests.support.permissions import FACTS, TOPOLOGIES, WORKER, commands_of
+from tests.support.permissions import DURABLE, FACTS, TOPOLOGIES, WORKER, commands_of
 
 BRIDGE = Path(__file__).parents[3] / "bridge"
 ALWAYS = {"auth", "select"}  # for everybody, or left out where it is not permitted: database 0 is chosen by nobody
@@ -20,14 +20,16 @@ def test_the_error_names_what_the_readme_grants() -> None:
     """Redis 7.0 does not say which command it was, so all of them are named."""
     detail = fault_of("NOPERM this user has no permissions", "h:1").detail
     _, _, named = detail.partition("on the keys lens:*: ")
-    words = set(re.findall(r"[a-z|]+(?=[ ;]|$)", re.sub(r"behind Sentinels:|in a cluster:", "", named)))
-    assert words == commands_of(WORKER, *TOPOLOGIES.values())
+    words = set(
+        re.findall(r"[a-z|]+(?=[ ;]|$)", re.sub(r"behind Sentinels:|in a cluster:|for redis.durability:", "", named))
+    )
+    assert words == commands_of(WORKER, *TOPOLOGIES.values(), *DURABLE)
 
 
 def test_the_readme_grants_what_scripts_and_worker_send_and_nothing_else() -> None:
     """A command that comes or goes moves the documented line too."""
     sent = {*_of_scripts(), *_of_the_worker(), *_spelt(QUESTIONS)}
-    granted = commands_of(WORKER, *TOPOLOGIES.values(), FACTS)
+    granted = commands_of(WORKER, *TOPOLOGIES.values(), *DURABLE, FACTS)
     assert sent - granted == set(), "sent, and not granted"
     assert granted - sent == set(), "granted, and not sent"
 
