@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from bridge.errors import BridgeError, ConfigurationError
 from bridge.settings import RedisSettings
@@ -66,7 +66,7 @@ async def check_contact(client: Client, settings: RedisSettings) -> None:
             await client.initialize()
         else:
             await client.ping()
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         scheme = settings.url.get_secret_value().partition("://")[0]
         where = f"{scheme}://{','.join(map(str, settings.address.endpoints))}"
         raise BridgeError(

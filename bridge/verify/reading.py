@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import aiohttp
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from bridge.errors import BridgeError
 from bridge.model.keys import session_keys
@@ -71,7 +71,7 @@ async def verify(
             try:
                 with _as_they_are(client) as raw:
                     reports += await _StreamReader(raw, target, simulator_url).reports()
-            except (RedisError, OSError) as error:
+            except (RedisError, RedisClusterException, OSError) as error:
                 raise VerifyError(f"{target.stream_key}: cannot read Redis: {error or type(error).__name__}") from error
         report = Report(sessions=tuple(reports))
         if not report.pending or loop.time() >= deadline:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from bridge.errors import BridgeError, ConfigurationError
 from bridge.lab.redis_server import RedisServer
@@ -36,6 +37,18 @@ async def test_a_wrong_password_is_told_and_not_shown() -> None:
             with pytest.raises(BridgeError, match="cannot read Redis") as caught:
                 await check_contact(client, settings)
     assert "my-wrong-one" not in str(caught.value)
+
+
+async def test_a_cluster_that_may_not_be_asked_for_its_slots_is_one_clear_error() -> None:
+    """redis-py has an exception for it that is none of its usual ones."""
+    async with RedisServer(arguments=["--cluster-enabled", "yes"]) as server:
+        async with Redis.from_url(server.url) as client:
+            await client.acl_setuser("reader", enabled=True, passwords=["+word"], keys=["*"], commands=["+xrange"])
+        url = SecretStr(server.url.replace("redis://", "redis+cluster://reader:word@").removesuffix("/0"))
+        settings = RedisSettings(url=url)
+        async with open_client(settings) as cluster:
+            with pytest.raises(BridgeError, match="cannot read Redis at redis[+]cluster://"):
+                await check_contact(cluster, settings)
 
 
 async def test_no_redis_is_one_clear_error() -> None:
