@@ -14,6 +14,7 @@ from bridge.errors import BridgeError, ConfigurationError
 from bridge.lab.redis_server import RedisServer
 from bridge.operations.redis_client import check_contact, open_client
 from bridge.settings import RedisSettings
+from tests.support.topology.clustered import free_port
 from tests.support.worker import ROOT, python_environment
 
 
@@ -41,13 +42,13 @@ async def test_a_wrong_password_is_told_and_not_shown() -> None:
 
 async def test_a_cluster_that_may_not_be_asked_for_its_slots_is_one_clear_error() -> None:
     """redis-py has an exception for it that is none of its usual ones."""
-    async with RedisServer(arguments=["--cluster-enabled", "yes"]) as server:
+    async with RedisServer(port=free_port(), arguments=["--cluster-enabled", "yes"]) as server:
         async with Redis.from_url(server.url) as client:
             await client.acl_setuser("reader", enabled=True, passwords=["+word"], keys=["*"], commands=["+xrange"])
         url = SecretStr(server.url.replace("redis://", "redis+cluster://reader:word@").removesuffix("/0"))
         settings = RedisSettings(url=url)
         async with open_client(settings) as cluster:
-            with pytest.raises(BridgeError, match="cannot read Redis at redis[+]cluster://"):
+            with pytest.raises(BridgeError, match=r"cannot read Redis at redis\+cluster://"):
                 await check_contact(cluster, settings)
 
 

@@ -70,7 +70,7 @@ class Clustered:
 
     async def add_node(self) -> RedisServer:
         """An empty node more; it has met the first one."""
-        node = RedisServer(port=_free_port(), arguments=self._arguments)
+        node = RedisServer(port=free_port(), arguments=self._arguments)
         await self._stack.enter_async_context(node)
         if self.nodes:
             first = self.nodes[0].port
@@ -230,7 +230,7 @@ def _owners(reply: Any) -> list[tuple[int, int, int, tuple[int, ...]]]:
     return sorted((first, last, primary, tuple(sorted(replicas))) for first, last, primary, replicas in ranges)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """One whose cluster bus has a free port too."""
     while True:
         with socket.socket() as probe, socket.socket() as bus:
