@@ -177,6 +177,7 @@ class Watched:
             views = [_told(await asked(one, "SENTINEL", "MASTER", SERVICE)) for one in self.sentinels]
             port = (await self.primary()).port
             roles = [await self._at(node, "ROLE") for node in self.nodes]
+            in_sync = await self._in_sync()
         except (RedisError, OSError):
             return False
         return (
@@ -185,7 +186,7 @@ class Watched:
                 (view["flags"], view["num-slaves"], view["num-other-sentinels"]) == ("master", "2", "2")
                 for view in views
             )
-            and await self._in_sync()
+            and in_sync
             and all((role[0] == b"master") == (node.port == port) for node, role in zip(self.nodes, roles, strict=True))
             and all(role[2] == port for role in roles if role[0] == b"slave")
         )
