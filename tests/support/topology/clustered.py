@@ -205,7 +205,9 @@ class Clustered:
             and all(role[3] == b"connected" for role in roles if role[0] == b"slave")
             and not any(b"fail" in one or b"handshake" in one for one in nodes)
         )
-        return agreed and not await self._share_replicas(maps[0])
+        with suppress(RedisError, OSError):
+            return agreed and not await self._share_replicas(maps[0])
+        return False
 
     async def _share_replicas(self, owners: list[tuple[int, int, int, tuple[int, ...]]]) -> bool:
         """A primary that comes back follows whoever took one of its slots last. Tells whether one has too many."""
