@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Container
+from contextlib import suppress
 from typing import Any, Protocol
 
 from bridge.errors import Meaning, SinkFault
@@ -86,8 +87,16 @@ class RedisLink(Route):
         return await self._servers.nodes()
 
     async def inspect(self, known: Container[str] = ()) -> list[ServerFacts]:
-        """What the servers that take writes say of themselves, but those whose place is ``known``. Raises SinkFault."""
-        return [facts for node in await self.nodes() if (facts := await _inspected(node, known))]
+        """What the servers that take writes say of themselves, but those whose place is ``known``.
+
+        Those that cannot be reached are left out. Raises SinkFault where it cannot be found out who they are.
+        """
+        found = []
+        for node in await self.nodes():
+            with suppress(SinkFault):
+                if facts := await _inspected(node, known):
+                    found.append(facts)
+        return found
 
     def to(self, key: str) -> Route:
         """The way to the server that has a key."""

@@ -78,6 +78,7 @@ async def test_two_workers_share_the_sessions_of_a_cluster_and_take_over_from_ea
         second = stage.rig.worker(*stage.sessions, redis__url=cluster.url)
         await second.start()
         await until(second.counts("lease_held", 3), "the second one has its share")
+        await cluster.whole()
         guest = await cluster.add_node()
         before = {name: await cluster.owner(slot_of(f"{{{name}}}")) for name in names}
         for name in names[:3]:
@@ -87,6 +88,7 @@ async def test_two_workers_share_the_sessions_of_a_cluster_and_take_over_from_ea
         await stage.flow()
         for name in names[:3]:
             await cluster.move_slot(slot_of(f"{{{name}}}"), before[name])
+        await cluster.settled()
         await cluster.remove_node(guest)
         await stage.flow()
         await stage.kept()
@@ -94,6 +96,7 @@ async def test_two_workers_share_the_sessions_of_a_cluster_and_take_over_from_ea
 
 async def _move_slots(cluster: Clustered, sessions: Sequence[SimulatedSession], chance: random.Random) -> None:
     """Those of some sessions, each to any other primary, one key at a time."""
+    await cluster.settled()
     for session in chance.sample(sessions, SLOTS_MOVED):
         slot = slot_of(keys_of(session).events)
         owner = await cluster.owner(slot)

@@ -8,14 +8,17 @@ import random
 import time
 from collections.abc import Awaitable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
-from bridge.lab.simulator import FreshRule, Profile, SimulatedSession
+from bridge.lab.redis_server import RedisServer
+from bridge.lab.simulator import FreshRule, Profile, SimulatedSession, Simulator
 from bridge.store.commits import COMMIT
 from tests.support.proxy import Proxy
-from tests.support.worker import DEADLINE_SECONDS, until
+from tests.support.worker import DEADLINE_SECONDS, Worker, until
 from tests.support.worker_rig import Rig
 
 HANG_SECONDS = 4.0
@@ -301,3 +304,26 @@ async def _numbers(rig: Rig, session: SimulatedSession) -> set[str]:
 
 async def _not(truth: Awaitable[bool]) -> bool:
     return not await truth
+
+
+async def test_a_server_that_does_not_fit_is_told_of_at_the_start(simulator: Simulator, tmp_path: Path) -> None:
+    """Once in words, by name: one that evicts what it holds, and one that runs no Lua. The worker stays up."""
+    evicting = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]
+    for arguments, reason in ((evicting, "evicting"), (["--rename-command", "EVALSHA", ""], "no_scripting")):
+        async with RedisServer(arguments=arguments) as server, Redis.from_url(server.url) as client:
+            rig = Rig(server, client, simulator, tmp_path)
+            worker = await rig.worker(simulator.create_session(f"lsn-{reason}")).start()
+            await until(partial(_has_said, worker, "redis.unfit", 2), "it says what does not fit")
+            said = {line["reason"]: line for line in worker.said("redis.unfit")}
+            assert said.keys() == {reason, "not_durable"}
+            assert (said[reason]["level"], said[reason]["at"]) == ("error", f"127.0.0.1:{server.port}")
+            assert len(worker.said("redis.met")) == 1
+            assert (await worker.get("/livez"))[0] == 200
+            if reason == "no_scripting":
+                await until(partial(_has_said, worker, "redis.unavailable", 1), "and why nothing is read")
+                assert "it runs no Lua scripts" in worker.said("redis.unavailable")[0]["error"]
+            await worker.kill()
+
+
+def _has_said(worker: Worker, event: str, times: int) -> bool:
+    return len(worker.said(event)) >= times

@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 
 from bridge.lab.simulator import Simulator
-from tests.support.topology.stage import Stage, staged
+from tests.support.topology.stage import DEFAULTS, Stage, staged
 from tests.support.topology.watched import Watched
+from tests.support.worker import until
 
 FAILOVERS = ("asked for", "killed", "frozen", "cut off")
 SEEDS = 10
@@ -71,3 +72,37 @@ async def _cut(watched: Watched, chance: random.Random) -> None:
     for _ in range(4):
         await asyncio.sleep(chance.uniform(0, 0.5))
         await watched.cut_connections()
+
+
+async def test_what_a_replica_has_to_have_is_never_rolled_back(
+    simulator: Simulator, tmp_path: Path, fault_random: random.Random, fault_seed: int
+) -> None:
+    """``redis.durability: replicated``: what was acknowledged when the primary is killed stands on the new one.
+
+    While one of two does not answer, nothing more is acknowledged and that is told.
+    """
+    print(f"fault seed {fault_seed}")
+    settings = {**DEFAULTS, "redis__durability": "replicated", "redis__durability_replicas": 2}
+    async with (
+        Watched(arguments=["--repl-timeout", "3600"]) as watched,
+        staged(watched, simulator, tmp_path, ["lsn-a", "lsn-b"], rate=100, settings=settings) as stage,
+    ):
+        primary = await watched.primary()
+        replicas = [node for node in watched.nodes if node is not primary]
+        watched.freeze(replicas[0])
+        await until(stage.worker.counts("durability_degraded", 1), "the shortfall is shown")
+        published = await stage.worker.metric("events_published_total")
+        sent = stage.sent
+        await until(lambda: stage.sent > sent + 100, "more is sent")
+        assert await stage.worker.metric("events_published_total") == published
+        replicas[0].resume()
+        await stage.flow()
+        assert await stage.worker.metric("durability_degraded") == 0
+        await asyncio.sleep(fault_random.uniform(0, 0.3))
+        await primary.kill()
+        await stage.timed(watched.another_takes_over(primary))
+        await watched.whole()
+        await stage.flow()
+        await stage.judge("replicated")
+        assert await stage.worker.metric("rollbacks_total") == 0
+        assert await stage.worker.metric("commits_total", result="rolled_back") == 0

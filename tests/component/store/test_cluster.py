@@ -155,6 +155,20 @@ async def test_when_a_primary_dies_its_replica_is_written_to(cluster: Clustered,
     await link.aclose()
 
 
+async def test_of_each_node_is_learned_what_it_is_though_one_is_away(cluster: Clustered) -> None:
+    """And those that are known already are not asked again."""
+    link = link_to(cluster.url, connect_timeout_seconds=0.5)
+    primaries = await cluster.primaries()
+    await counted(link, await cluster.key_on(primaries[0]))
+    await primaries[0].kill()
+    places = {f"{HOST}:{one.port}" for one in primaries[1:]}
+    found = {facts.where: facts for facts in await link.inspect()}
+    assert places <= found.keys()
+    assert {found[one].role for one in places} == {"master"}
+    assert {one.where for one in await link.inspect(known=found.keys())}.isdisjoint(places)
+    await link.aclose()
+
+
 async def test_while_the_cluster_is_down_the_fault_says_so_and_where(cluster: Clustered) -> None:
     """A primary and its replica are gone: their slots are served by nobody, and so are all others by default."""
     link = link_to(cluster.url, connect_timeout_seconds=0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -107,6 +108,18 @@ async def test_a_sentinel_that_lies_is_outvoted(primary: RedisServer, other: Red
             await link.call("SET", "key", "value")
     assert await asked(primary, "GET", "key") == b"value"
     assert await asked(other, "DBSIZE") == 0
+
+
+async def test_a_primary_that_is_away_is_waited_for_and_not_given_up_for_what_a_liar_names(other: RedisServer) -> None:
+    """Most Sentinels name it still: another server that says it is a primary is none of this service."""
+    with socket.socket() as nobody:
+        nobody.bind((HOST, 0))
+        away = nobody.getsockname()[1]
+        every = [Witness(other.port, epoch=99), Witness(away), Witness(away)]
+        async with witnesses(*every, connect_timeout_seconds=0.5) as link:
+            fault = await fault_of(link)
+    assert f"Redis at {HOST}:{away} cannot be reached" in fault.detail
+    assert b"cmdstat_get:" not in await asked(other, "INFO", "COMMANDSTATS")
 
 
 async def test_a_sentinel_that_hangs_is_not_waited_for(primary: RedisServer) -> None:

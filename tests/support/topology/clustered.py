@@ -150,6 +150,21 @@ class Clustered:
                 await one.start()
         await until(self._agreed, "every node is of one mind, and every replica in sync", every=0.1)
 
+    async def settled(self) -> None:
+        """Wait until all that can be asked are of one mind, and name nobody who cannot."""
+
+        async def agreed() -> bool:
+            with suppress(RedisError, OSError):
+                maps = [_owners(await asked(node, "CLUSTER", "SLOTS")) for node in self.awake]
+                owners = [{(first, last, port) for first, last, port, _ in one} for one in maps]
+                ports = {node.port for node in self.awake}
+                states = [await asked(node, "CLUSTER", "INFO") for node in self.awake]
+                served = all(port in ports for _, _, port in owners[0])
+                return served and all(one == owners[0] for one in owners) and all(b"state:ok" in one for one in states)
+            return False
+
+        await until(agreed, "the living are of one mind", every=0.05)
+
     async def another_takes_over(self, than: RedisServer, key: str) -> None:
         """Wait until another node takes writes of this key."""
 

@@ -60,6 +60,11 @@ class Stage:
         self.worker = worker
         self.own_seconds = 0.0  # until the servers took writes again
 
+    @property
+    def sent(self) -> int:
+        """Events that the sources have emitted."""
+        return sum(len(session.record) for session in self.sessions)
+
     async def flow(self, events: int = EVENTS_AFTER) -> None:
         """Until so many more events of each session are committed, whatever is away meanwhile."""
         goals = {session: len(session.record) + events for session in self.sessions}

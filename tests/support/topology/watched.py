@@ -119,7 +119,13 @@ class Watched:
 
     async def let_in(self, node: RedisServer) -> None:
         """The end of `cut_off`."""
-        await self._at(node, "ACL", "SETUSER", "insider", "on")
+
+        async def open_again() -> bool:
+            with suppress(RedisError, OSError):  # a server that is demoted just now hangs up on everybody
+                return bool(await self._at(node, "ACL", "SETUSER", "insider", "on") == b"OK")
+            return False
+
+        await until(open_again, "it lets in whom it kept out")
 
     async def whole(self) -> None:
         """Bring back what is away, and wait until all agree again."""
