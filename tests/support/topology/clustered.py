@@ -181,8 +181,14 @@ class Clustered:
         return b"cluster_state:ok" in await asked(node, "CLUSTER", "INFO")
 
     async def _set_out(self, slot: int, source: RedisServer, target: RedisServer) -> None:
-        await asked(target, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", await node_id(source))
-        await asked(source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", await node_id(target))
+        async def set_out() -> bool:
+            with suppress(ResponseError):  # one of them may not have heard yet that the other is a primary by now
+                await asked(target, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", await node_id(source))
+                await asked(source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", await node_id(target))
+                return True
+            return False
+
+        await until(set_out, f"slot {slot} sets out", every=0.05)
 
     async def _migrate(self, source: RedisServer, target: RedisServer, keys: Sequence[str]) -> None:
         place = ("127.0.0.1", str(target.port), "", "0", str(MIGRATE_TIMEOUT_MS))
