@@ -24,6 +24,8 @@ __all__ = ["Argument", "Connection", "pack"]
 
 Argument = bytes | str | int
 
+_TLS_ALERT = b"\x15\x03"  # how a TLS server complains of a client that speaks none
+
 
 def pack(*arguments: Argument) -> bytes:
     """One command in RESP (Redis serialization protocol, arrays of bulk strings)."""
@@ -45,6 +47,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._heard = self._encrypted = False
         self._outbox: list[bytes] = []
         self._confirming: asyncio.Future[Any] | None = None
         self._to_confirm: asyncio.Future[Any] | None = None
@@ -135,21 +138,27 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._encrypted = transport.get_extra_info("sslcontext") is not None
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None and raw.family != socket.AF_UNIX:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
+        self._heard = True
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
                 self._settle(reply)
         except (hiredis.ProtocolError, IndexError) as error:
-            detail = f"what answers at {self.where} is not Redis: {error} - check redis.url"
+            tls = data.startswith(_TLS_ALERT)
+            advice = "it speaks TLS: write rediss:// in redis.url" if tls else "check redis.url"
+            detail = f"what answers at {self.where} is not Redis: {error} - {advice}"
             self._break(SinkFault(FaultKind.UNREACHABLE, detail))
 
     def connection_lost(self, exc: Exception | None) -> None:
         reason = str(exc) if exc and str(exc) else "the server closed the connection"
+        if not (self._heard or self._encrypted):
+            reason += " - if this port speaks TLS, write rediss:// in redis.url"
         self._break(SinkFault(FaultKind.UNREACHABLE, f"Redis at {self.where} cannot be reached: {reason}"))
 
     def _flush(self) -> None:

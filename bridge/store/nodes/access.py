@@ -54,9 +54,8 @@ class Access:
             raise SinkFault(FaultKind.UNREACHABLE, detail) from error
         except (OSError, UnicodeError) as error:  # the latter for a host name with an empty or an overlong label
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise SinkFault(
-                FaultKind.UNREACHABLE, f"Redis at {endpoint} cannot be reached: {reason} - check redis.url"
-            ) from error
+            detail = f"Redis at {endpoint} cannot be reached: {reason} - {_advice_on(error)}"
+            raise SinkFault(FaultKind.UNREACHABLE, detail) from error
 
     def _greeting(self) -> list[bytes]:
         settings, address = self._settings, self.address
@@ -135,6 +134,15 @@ def _login(username: str, password: str) -> list[bytes]:
     if not password:
         return []
     return [pack("AUTH", username, password) if username else pack("AUTH", password)]
+
+
+def _advice_on(error: Exception) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return "name the authority that signed its certificate in redis.ca_file"
+        case ssl.SSLError():
+            return "check that this port speaks TLS, or write redis:// in redis.url"
+    return "check redis.url"
 
 
 async def _answers(connection: Connection, commands: tuple[bytes, ...]) -> list[Any]:

@@ -138,14 +138,6 @@ async def test_without_a_key_no_authorization_is_sent() -> None:
     assert api.header("Authorization") is None
 
 
-async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key goes to the configured host and nowhere else."""
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    async with fake_api(stream_head()) as api:
-        assert isinstance(await opened(api.base_url), LensStream)
-
-
 # Statuses
 
 

@@ -226,6 +226,7 @@ async def test_tls_to_a_plain_port_is_one_fault(redis_server: RedisServer) -> No
         fault = await fault_of(link)
     assert fault.kind == "unreachable"
     assert "\n" not in fault.detail
+    assert "speaks TLS" in fault.detail
 
 
 @pytest.fixture(scope="module")
@@ -267,12 +268,27 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Pat
     async with tls_front(certificate) as port, link_to(f"rediss://{HOST}:{port}/0") as link:
         fault = await fault_of(link)
     assert "certificate verify failed" in fault.detail
+    assert fault.detail.endswith("in redis.ca_file")
 
 
 async def test_a_plain_connection_to_a_tls_port_is_one_fault(certificate: Path) -> None:
     """The other way round."""
     async with tls_front(certificate) as port, link_to(f"redis://{HOST}:{port}/0") as link:
-        assert (await fault_of(link)).kind == "unreachable"
+        fault = await fault_of(link)
+    assert fault.kind == "unreachable"
+    assert "write rediss:// in redis.url" in fault.detail
+
+
+async def test_a_complaint_of_a_tls_server_is_told_as_that() -> None:
+    """Some send it in answer to what is not TLS."""
+
+    async def complain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"\x15\x03\x01\x00\x02\x02\x46")
+        await reader.read()
+
+    async with listening(complain) as port, link_to(f"redis://{HOST}:{port}/0") as link:
+        assert "it speaks TLS: write rediss://" in (await fault_of(link)).detail
 
 
 @pytest.fixture(scope="module")
