@@ -53,6 +53,21 @@ async def fault_of(link: RedisLink, *command: str) -> SinkFault:
     return caught.value
 
 
+async def test_a_thousand_who_wait_for_the_connection_go_on_together() -> None:
+    """Not one in each turn of the event loop: with 3,000 sessions all of them once stood still for minutes."""
+    async with fake_redis() as server, link_to(server.url) as link:
+        calls = [asyncio.create_task(link.call("PING")) for _ in range(1_000)]
+        connection = await server.connected()
+        turns = 0
+        async with asyncio.timeout(60):
+            while len(connection.commands) < len(calls):
+                await asyncio.sleep(0)
+                turns += 1
+        connection.reply(b"+PONG\r\n" * len(calls))
+        assert set(await asyncio.gather(*calls)) == {b"PONG"}
+    assert turns < len(calls) / 2
+
+
 async def test_many_callers_share_one_connection(server: FakeRedis) -> None:
     """All that call before it stands wait for the one."""
     async with link_to(server.url) as link:
