@@ -24,6 +24,7 @@ from bridge.store.commits import RedisSink
 from tests.support.awaited_sink import AwaitedSink
 from tests.support.fakes import until
 from tests.support.pump_rig import KEYS, Rig, Running, rig_of
+from tests.support.scripted_source import ScriptedSource, loose
 
 
 @pytest.fixture
@@ -478,3 +479,14 @@ async def test_the_first_dead_letter_of_each_reason_is_told(rig: Rig, session: S
         ("warning", "invalid_json"),
     ]
     assert told[0]["detail"] == "the payload is not a JSON object"
+
+
+async def test_events_without_an_id_that_are_held_at_a_stop_are_committed(rig: Rig) -> None:
+    """Whether they are a replay is undecided; without ids the promise is at least once."""
+    a, b, c = (b'{"type":"t","n":%d}' % n for n in range(3))
+    source: Any = ScriptedSource([loose(a, b, c)], [loose(a, b)])
+    rig.source = source
+    running = await rig.run()
+    await source.all_read.wait()
+    assert await running.stopped() == Stopped(left=0)
+    assert [entry["data"].encode() for entry in await rig.entries() if entry["type"] == "t"] == [a, b, c, a, b]

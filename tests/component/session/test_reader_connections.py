@@ -31,6 +31,7 @@ from bridge.source.sse import ServerSentEvent
 from bridge.source.stream import LensStream
 from bridge.telemetry.figures import SessionFigures
 from tests.support.fakes import until
+from tests.support.scripted_source import ScriptedSource, loose
 
 SESSION = Session(name="line-1", session_id="lsn-1")
 QUICK: dict[str, Any] = {
@@ -667,3 +668,14 @@ async def test_the_states_tell_what_it_does(start: Start, simulator: Simulator, 
     await simulator.stop_accepting()
     simulator.drop_all()
     await until(lambda: read.figures.state is SessionState.WAITING)
+
+
+async def test_what_is_held_is_published_once_the_connection_has_been_idle(start: Start) -> None:
+    """Two events came again and nothing after them: that is too little to be a replay, and they must not be lost."""
+    a, b, c = (b'{"type":"t","n":%d}' % n for n in range(3))
+    source = ScriptedSource([loose(a, b, c)], [loose(a, b)])
+    read = await start(source=source)
+    await source.all_read.wait()
+    assert [record.data for record in read.records() if record.type == "t"] == [a, b, c]
+    await until(lambda: len(read.records()) >= 6)
+    assert [record.data for record in read.records() if record.type == "t"] == [a, b, c, a, b]
