@@ -1,12 +1,12 @@
 """What the source's connections are made of: an HTTP client, TLS, sockets.
 
 httpx's API over aiohttp's transport, chosen by measurement: where each event is an HTTP chunk of its own, h11 reads
-45,000 chunks per second on a machine where aiohttp's C parser reads 280,000 (`make bench` measures it). HTTP/1.1 only:
+a fifth of the chunks per second that aiohttp's C parser reads (`make bench ARGS="--only transport"`). HTTP/1.1 only:
 one HTTP/2 GOAWAY would end every session's stream at once.
 
 What an event stream does not need is left out: aiohttp keeps account of where each HTTP chunk ends, which costs more
 per chunk than its parser, and httpx-aiohttp hands out 16 KiB at a time. With each event in a chunk of its own, that was
-a third of all work on an event.
+a quarter of all work on an event.
 """
 
 from __future__ import annotations
