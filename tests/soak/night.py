@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from redis.asyncio import Redis
 from bridge.lab.redis_server import RedisServer
 from bridge.lab.simulator import FreshRule, Profile, SimulatedSession, Simulator
 from tests.support.proxy import Proxy
-from tests.support.worker import Worker
+from tests.support.worker import Worker, until
 from tests.support.worker_rig import Rig
 
 __all__ = ["Night", "opened"]
@@ -40,6 +41,10 @@ class Night:
     def with_ids(self) -> list[SimulatedSession]:
         """Those that are judged by the server's record."""
         return [session for name, session in self.sessions.items() if name != WITHOUT_IDS]
+
+
+async def _has_begun(rig: Rig, session: SimulatedSession) -> bool:
+    return await rig.seq(session) > 0
 
 
 @asynccontextmanager
@@ -67,6 +72,10 @@ async def opened(directory: Path, seed: int) -> AsyncIterator[Night]:
             await asyncio.gather(*(worker.start() for worker in workers))
             for name, session in sessions.items():
                 session.play(Profile.SIZED, rate=chance.choice((5, 10) if name == WITHOUT_IDS else (5, 10, 20, 40)))
+            for name, session in sessions.items():
+                # A snapshot from before the first commit holds no state: what came after it is a declared gap then,
+                # which says nothing of a night's faults.
+                await until(partial(_has_begun, rig, session), f"{name} has begun")
             yield Night(rig=rig, proxy=proxy, sessions=sessions, workers=workers, random=chance)
         finally:
             for session in sessions.values():
