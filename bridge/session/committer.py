@@ -100,8 +100,7 @@ class Committer:
         while self._sending and self._may_send():
             flight = self._next()
             self._flights.append(flight)
-            flight.reply = self._context.sink.post(flight.packed)
-            flight.reply.add_done_callback(self._answered)
+            flight.reply = self._context.sink.post(flight.packed, self._answered)
         if self._finished:
             self._called.set()
 

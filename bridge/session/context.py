@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,8 +27,9 @@ class Sink(Protocol):
     def pack(self, token: str, place: Place, after: Place, batch: Sequence[Piece], seal: Seal, phase: Phase) -> bytes:
         """The commit that follows ``place``, to be sent as often as it takes."""
 
-    def post(self, packed: bytes) -> asyncio.Future[object]:
-        """Send it behind all that was posted before; the reply is for `read`, or a SinkFault."""
+    def post(self, packed: bytes, hear: Callable[[asyncio.Future[object]], None]) -> asyncio.Future[object]:
+        """Send it behind all that was posted before; the reply is for `read`, or a SinkFault. ``hear`` is called then,
+        but never within this call."""
 
     def read(self, reply: object) -> CommitResult:
         """What a reply means. Raises SinkFault for one that no commit has."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -51,6 +51,7 @@ class EventStream(Protocol):
     @property
     def bytes_received(self) -> int: ...
     async def read(self) -> PlainEvents | list[ServerSentEvent] | Closed: ...
+    async def flow(self, take: Callable[[PlainEvents | list[ServerSentEvent]], bool]) -> None: ...
     async def aclose(self) -> None: ...
 
 
@@ -96,6 +97,8 @@ class Reader:
         self._cursor_refusals = 0
         self._last_open = time.monotonic()
         self._held_check: asyncio.TimerHandle | None = None
+        self._counted_bytes = 0  # of this connection
+        self._end_seen = False
 
     async def run(self) -> str:
         """Read until the session is over; tells why."""
@@ -168,29 +171,38 @@ class Reader:
         return closed
 
     async def _read(self, connection: EventStream) -> Closed:
-        figures = self._figures
-        counted = 0
+        self._counted_bytes, self._end_seen = 0, False
+
+        def take(events: PlainEvents | Sequence[ServerSentEvent]) -> bool:
+            return self._take_chunk(connection, events)
+
         while True:
-            events: PlainEvents | Sequence[ServerSentEvent] | Closed = await connection.read()
+            events = await connection.read()
             if isinstance(events, Closed):
                 return events
-            now = time.time()
-            total = connection.bytes_received
-            figures.source_bytes += total - counted
-            counted, figures.last_byte_at = total, now
-            if self._errors.watching:
-                one_by_one = events.events() if isinstance(events, PlainEvents) else events
-                events = self._errors.sift(one_by_one, time.monotonic())
-            if not events:
-                continue
-            accepted = self._intake.accept(events, now)
-            self._take_in(accepted, now)
-            if accepted.ended:
+            if take(events):
+                await connection.flow(take)
+            if self._end_seen:
                 return Closed(reason=DisconnectReason.END)
-            if accepted.types:
-                self._watch_held()  # the clock runs while the connection is idle
             if self._buffer.full:
                 await self._wait_for_room()
+
+    def _take_chunk(self, connection: EventStream, events: PlainEvents | Sequence[ServerSentEvent]) -> bool:
+        """Whether the next chunk may follow at once: there is room for it, and the stream has not come to its end."""
+        figures, now = self._figures, time.time()
+        total = connection.bytes_received
+        figures.source_bytes += total - self._counted_bytes
+        self._counted_bytes, figures.last_byte_at = total, now
+        if self._errors.watching:
+            one_by_one = events.events() if isinstance(events, PlainEvents) else events
+            events = self._errors.sift(one_by_one, time.monotonic())
+        if events:
+            accepted = self._intake.accept(events, now)
+            self._take_in(accepted, now)
+            if accepted.types:
+                self._watch_held()  # the clock runs while the connection is idle
+            self._end_seen = accepted.ended
+        return not (self._end_seen or self._buffer.full)
 
     def _watch_held(self) -> None:
         self._stop_watching()

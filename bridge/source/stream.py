@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,8 +19,11 @@ from bridge.source.answers import content_coding
 from bridge.source.faults import NETWORK_ERRORS, describe
 from bridge.source.inflate import inflater_of
 from bridge.source.sse import Decoder
+from bridge.source.transport import BODY, Body
 
 __all__ = ["Deadlines", "LensStream"]
+
+_LATE = Closed(reason=DisconnectReason.EVENT_TIMEOUT, detail="one event took too long to arrive")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,11 +58,13 @@ class LensStream:
         self._response = response
         self._decoder = decoder
         self._chunks: AsyncIterator[bytes] = response.aiter_raw()
+        self._body: Body | None = response.extensions.get(BODY)
         self._coding = content_coding(response.headers.get("content-encoding", ""))
         self._inflater = inflater_of(self._coding)
         self._deadlines = Deadlines(
             idle_seconds=settings.idle_timeout_seconds, event_seconds=settings.event_timeout_seconds
         )
+        self._late = False  # an event has taken too long
         self._giving_up: asyncio.Task[None] | None = None
         self._watch = asyncio.get_running_loop().call_later(settings.idle_timeout_seconds, self._check_idle)
 
@@ -70,6 +75,8 @@ class LensStream:
 
     async def read(self) -> PlainEvents | list[ServerSentEvent] | Closed:
         """The events of the next chunk (often none), or how the connection ended. Any byte counts as life."""
+        if self._late:
+            return _LATE
         if self._coding and self._inflater is None:
             return self._unreadable(f"content-encoding {self._coding!r}, which nobody asked for, cannot be undone")
         deadlines = self._deadlines
@@ -93,11 +100,39 @@ class LensStream:
                 detail = "no byte came for source.idle_timeout_seconds"
                 return Closed(reason=DisconnectReason.IDLE_TIMEOUT, detail=detail)
             return Closed(reason=DisconnectReason.RESET, detail=describe(error))
+        events = self._decoded(chunk, time.monotonic())
+        return _LATE if events is None else events
+
+    async def flow(self, take: Callable[[PlainEvents | list[ServerSentEvent]], bool]) -> None:
+        """Give ``take`` the events of each chunk in the very step in which it comes, for as long as it returns True.
+
+        Returns then, at once where that cannot be, and when there is something that only `read` can tell.
+        Raises what ``take`` raises.
+        """
+        if self._body is None or self._coding or self._late:
+            return
+        deadlines = self._deadlines
+
+        def sink(chunk: bytes) -> bool:
+            now = deadlines.waiting_since = time.monotonic()
+            self.bytes_received += len(chunk)
+            events = self._decoded(chunk, now)
+            return take(events) if events is not None else False
+
+        deadlines.waiting_since = time.monotonic()
+        try:
+            await self._body.flow(sink)
+        finally:
+            deadlines.waiting_since = None
+
+    def _decoded(self, chunk: bytes, now: float) -> PlainEvents | list[ServerSentEvent] | None:
+        """The events that a chunk completes; None where the one that it is a part of takes too long."""
         events = self._decoder.take(chunk)
         if events or not self._decoder.pending:
-            deadlines.incomplete_since = None
-        elif deadlines.event_is_late(time.monotonic()):
-            return Closed(reason=DisconnectReason.EVENT_TIMEOUT, detail="one event took too long to arrive")
+            self._deadlines.incomplete_since = None
+        elif self._deadlines.event_is_late(now):
+            self._late = True
+            return None
         return events
 
     async def aclose(self) -> None:
@@ -111,7 +146,6 @@ class LensStream:
         return Closed(reason=DisconnectReason.BAD_ENCODING, detail=detail)
 
     def _check_idle(self) -> None:
-        # aiohttp forgets its own time-out after a chunk that it cannot parse; whoever reads would wait for ever.
         loop = asyncio.get_running_loop()
         if (left := self._deadlines.idle_in(time.monotonic())) > 0:
             self._watch = loop.call_later(left, self._check_idle)

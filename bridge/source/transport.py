@@ -11,14 +11,17 @@ a quarter of all work on an event.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream, map_aiohttp_exceptions
@@ -27,7 +30,10 @@ from bridge.errors import ConfigurationError
 from bridge.settings import SourceSettings
 from bridge.source.proxies import ProxyChoice
 
-__all__ = ["open_client"]
+__all__ = ["BODY", "Body", "open_client"]
+
+BODY = "body"
+"""The extension of a response that has its `Body`."""
 
 _MAX_HEADER_BYTES = 64 * 1024
 """Of one line of an answer's header. Proxies add policies and cookies of more than the 8 KiB that aiohttp allows."""
@@ -104,32 +110,115 @@ class _Transport(AiohttpTransport):
     """httpx-aiohttp's own but for how a body is read."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """As there."""
+        """As there. The body is among the response's extensions: it can do more than httpx asks of one."""
         response = await super().handle_async_request(request)
         if isinstance(response.stream, AiohttpResponseStream):
-            response.stream = _Body(response.stream._aiohttp_response)
+            response.stream = response.extensions[BODY] = Body(response.stream._aiohttp_response)
         return response
 
 
-class _Body(AiohttpResponseStream):
-    """All that has come, at once."""
+class Body(AiohttpResponseStream):
+    """A response's body: all that has come at once, or each piece in the very step of the loop in which it comes."""
+
+    _tap: _Tap | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content, connection = self._aiohttp_response.content, self._aiohttp_response.connection
-        if connection is not None and connection.protocol is not None:
-            # It would make a timer for each piece that comes; those who read have deadlines of their own.
-            connection.protocol.read_timeout = None
-        if type(content) is StreamReader:
-            content.__class__ = _Bytes  # neither has fields of its own; from here on chunk ends are no longer kept
+        if type(content) is StreamReader and connection is not None and connection.protocol is not None:
+            self._tap = _Tap(content, connection.protocol)
         with map_aiohttp_exceptions():
             while piece := await content.readany():
                 yield piece
 
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        """Give ``sink`` each piece as it comes, without a task's turn in between, until it returns False.
+
+        Returns then, at once where pieces cannot be had so, and when the stream has come to an end, which to read is
+        left to the iterator. Raises what ``sink`` raises.
+        """
+        if self._tap is not None:
+            await self._tap.flow(sink)
+
+
+class _Tap(asyncio.Protocol):
+    """Stands between a connection and aiohttp's protocol: when that one has parsed what came, it is already all there.
+
+    So whoever reads is woken once for what was read from the socket at once, and not for each chunk in it; or not woken
+    at all, where a sink takes it.
+    """
+
+    def __init__(self, content: StreamReader, protocol: ResponseHandler) -> None:
+        # It would make a timer for each piece that comes; those who read have deadlines of their own.
+        protocol.read_timeout = None
+        content.__class__ = _Bytes  # neither has fields of its own
+        self._content = cast("_Bytes", content)
+        self._protocol = protocol
+        self._sink: Callable[[bytes], bool] | None = None
+        self._crash: Exception | None = None
+        if protocol.transport is not None:
+            protocol.transport.set_protocol(self)
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> None:
+        """See `Body.flow`."""
+        self._sink = sink
+        try:
+            self._pour()
+            if self._sink is not None and self._content.open and self._protocol.connected:
+                # It is woken as a reader would be who finds nothing: at the end, by a fault, or by us.
+                with suppress(Exception):  # what went wrong is told to whoever reads next
+                    await self._content.wait()
+        finally:
+            self._sink = None
+        if (crash := self._crash) is not None:
+            self._crash = None
+            raise crash
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.data_received(data)
+        if self._sink is not None:
+            self._pour()
+        elif self._content.filled:
+            self._content.wake()
+
+    def _pour(self) -> None:
+        while self._sink is not None and (piece := self._content.take()):
+            try:
+                goes_on = self._sink(piece)
+            except Exception as error:  # here it would pass for a fault of the connection
+                self._crash, goes_on = error, False
+            if not goes_on:
+                self._sink = None
+                self._content.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+        if self._content.open:  # aiohttp says nothing to who reads where it could not parse what came
+            self._content.set_exception(aiohttp.ClientPayloadError("what came is no HTTP body"))
+
+    def eof_received(self) -> None:
+        self._protocol.eof_received()
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
 
 class _Bytes(StreamReader):
-    """aiohttp's reader without an account of chunks."""
+    """aiohttp's reader without an account of chunks, which leaves it to others to wake who waits for data."""
 
     __slots__ = ()
+
+    @property
+    def filled(self) -> bool:
+        """There is something to take."""
+        return bool(self._buffer)
+
+    @property
+    def open(self) -> bool:
+        """More may come."""
+        return not self._eof and self._exception is None
 
     def begin_http_chunk_receiving(self) -> None:
         """Nothing is kept of it."""
@@ -137,12 +226,34 @@ class _Bytes(StreamReader):
     def end_http_chunk_receiving(self) -> None:
         """Nothing is kept of it."""
 
-    def _read_nowait(self, n: int) -> bytes:
-        if n != -1 or self._buffer_offset:
-            return super()._read_nowait(n)
-        piece = b"".join(self._buffer)
-        self._buffer.clear()
+    def feed_data(self, data: bytes, size: int = 0) -> bool:
+        """Keep it, and ask for a pause where that is too much."""
+        if data:
+            self._size += len(data)
+            self._buffer.append(data)
+        if self._size > self._high_water:
+            self._protocol.pause_reading()
+        return False
+
+    def take(self) -> bytes:
+        """All that is there."""
+        buffer = self._buffer
+        piece = buffer.popleft() if len(buffer) == 1 else b"".join(buffer)
+        buffer.clear()
         self._size = 0
-        self._cursor += len(piece)
-        self._protocol.resume_reading()
+        if self._protocol._reading_paused:
+            self._protocol.resume_reading()  # which may bring more
         return piece
+
+    async def wait(self) -> None:
+        """Until there is something to be read, an end or a fault among it, or somebody calls `wake`."""
+        await self._wait("flow")
+
+    def wake(self) -> None:
+        """End the wait of whoever waits."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _read_nowait(self, n: int) -> bytes:
+        return self.take() if n == -1 and not self._buffer_offset else super()._read_nowait(n)

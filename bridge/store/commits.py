@@ -18,6 +18,7 @@ from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fen
 from bridge.model.place import Place
 from bridge.model.records import Piece, Record, Run
 from bridge.settings import StreamSettings
+from bridge.store.connection import Hear
 from bridge.store.durability import Durability
 from bridge.store.link import Argument, Route, Script
 
@@ -109,9 +110,12 @@ class RedisSink:
         self._durability.check(reply[1])
         return result
 
-    def post(self, packed: bytes) -> asyncio.Future[object]:
-        """Send it behind what was posted before, without waiting: the reply is for `read`, or a SinkFault."""
-        return self._link.post(self._commit, packed)
+    def post(self, packed: bytes, hear: Hear) -> asyncio.Future[object]:
+        """Send it behind what was posted before, without waiting: the reply is for `read`, or a SinkFault.
+
+        ``hear`` is called with it, mostly in the very step in which it comes.
+        """
+        return self._link.post(self._commit, packed, hear)
 
     def read(self, reply: object) -> CommitResult:
         """What a reply means. Raises SinkFault where the script gives none such, and where it is not safe enough."""

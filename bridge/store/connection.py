@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -20,9 +20,12 @@ from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.settings.redis_address import Endpoint
 from bridge.store.replies import fault_of
 
-__all__ = ["Argument", "Connection", "pack"]
+__all__ = ["Argument", "Connection", "Hear", "pack"]
 
 Argument = bytes | str | int
+
+Hear = Callable[[asyncio.Future[object]], None]
+"""What to call when a call has ended; it must not raise."""
 
 _TLS_ALERT = b"\x15\x03"  # how a TLS server complains of a client that speaks none
 
@@ -46,7 +49,8 @@ class Connection(asyncio.Protocol):
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], float, Hear | None]] = deque()
+        self._settling = False  # what is posted meanwhile goes out when all that was answered is settled
         self._heard = self._encrypted = False
         self._outbox: list[bytes] = []
         self._confirming: asyncio.Future[Any] | None = None
@@ -86,19 +90,24 @@ class Connection(asyncio.Protocol):
             raise
         return connection
 
-    def post(self, packed: bytes) -> asyncio.Future[Any]:
-        """Send; the future gives the reply or raises SinkFault. Cancelling it drops the reply, never the call."""
+    def post(self, packed: bytes, hear: Hear | None = None) -> asyncio.Future[Any]:
+        """Send; the future gives the reply or raises SinkFault. Cancelling it drops the reply, never the call.
+
+        ``hear`` is called with it in the very step in which a good reply comes; of a fault it hears in the next one.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
         if self.broken:
             future.set_exception(SinkFault(FaultKind.UNREACHABLE, f"the connection to Redis at {self.where} is closed"))
+            if hear is not None:
+                self._loop.call_soon(hear, future)
             return future
-        if not self._waiting and self._transport is not None:
+        if not self._waiting and not self._settling and self._transport is not None:
             self._transport.write(packed)  # nothing is under way: a lone event should not wait for another round
         else:
-            if not self._outbox:
+            if not self._outbox and not self._settling:
                 self._loop.call_soon(self._flush)  # together with whatever else is posted in this round of the loop
             self._outbox.append(packed)
-        self._waiting.append((future, self._loop.time() + self._timeout_seconds))
+        self._waiting.append((future, self._loop.time() + self._timeout_seconds, hear))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_seconds, self._check_oldest)
         return future
@@ -144,7 +153,7 @@ class Connection(asyncio.Protocol):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._heard = self._settling = True
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
@@ -154,6 +163,9 @@ class Connection(asyncio.Protocol):
             advice = "it speaks TLS: write rediss:// in redis.url" if tls else "check redis.url"
             detail = f"what answers at {self.where} is not Redis: {error} - {advice}"
             self._break(SinkFault(FaultKind.UNREACHABLE, detail))
+        self._settling = False
+        if self._outbox:
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         reason = str(exc) if exc and str(exc) else "the server closed the connection"
@@ -163,29 +175,31 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
-        if self._transport is not None and not self.broken:
+        if outbox and self._transport is not None and not self.broken:
             # A few commits per session are under way at a time, so what the transport has to keep is bounded.
             self._transport.writelines(outbox)
 
     def _settle(self, reply: Any) -> None:
-        future, _ = self._waiting.popleft()
+        future, _, hear = self._waiting.popleft()
         if future.done():
             return  # its caller was cancelled; the reply had to be taken all the same
         if isinstance(reply, hiredis.ReplyError):
             fault = fault_of(str(reply), self.where)
-            future.set_exception(fault)
+            self._fail(future, fault, hear)
             if str(reply).startswith("ERR Protocol error"):
                 self.close()  # Redis reads no further and will hang up: let nobody post to it
             elif fault.kind in (FaultKind.READ_ONLY, FaultKind.PRIMARY_DOWN):
                 self._break(fault)  # a primary that was demoted hangs up on nobody; look anew where the primary is
         else:
             future.set_result(reply)
+            if hear is not None:
+                hear(future)
 
     def _check_oldest(self) -> None:
         self._timer = None
         if not self._waiting:
             return
-        _, deadline = self._waiting[0]
+        deadline = self._waiting[0][1]
         left = deadline - self._loop.time()
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_oldest)
@@ -200,9 +214,14 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         waiting, self._waiting = self._waiting, deque()
-        for future, _ in waiting:
+        for future, _, hear in waiting:
             if not future.done():
-                future.set_exception(SinkFault(fault.kind, fault.detail))
+                self._fail(future, SinkFault(fault.kind, fault.detail), hear)
+
+    def _fail(self, future: asyncio.Future[Any], fault: SinkFault, hear: Hear | None) -> None:
+        future.set_exception(fault)
+        if hear is not None:
+            self._loop.call_soon(hear, future)
 
 
 def _copy(told: asyncio.Future[Any], shared: asyncio.Future[Any]) -> None:

@@ -16,7 +16,7 @@ from bridge.errors import Meaning, SinkFault
 from bridge.masking import Secrets
 from bridge.settings import RedisSettings
 from bridge.settings.redis_address import Topology
-from bridge.store.connection import Argument, pack
+from bridge.store.connection import Argument, Hear, pack
 from bridge.store.nodes.access import Access
 from bridge.store.nodes.cluster import Cluster
 from bridge.store.nodes.node import Node, Told
@@ -37,7 +37,7 @@ class _Servers(Protocol):
     async def send(self, packed: bytes, slot: int, script: Script | None = None) -> Any:
         """Send to the one that has the slot. Raises SinkFault."""
 
-    def post(self, packed: bytes, slot: int, script: Script) -> asyncio.Future[object]:
+    def post(self, packed: bytes, slot: int, script: Script, hear: Hear) -> asyncio.Future[object]:
         """The same, sent at once where the connection stands; what then fails is not tried again."""
 
     async def aclose(self) -> None:
@@ -59,12 +59,13 @@ class Route:
         """Send a packed script call; loads the script where Redis has forgotten it. Raises SinkFault."""
         return await self._servers.send(packed, self._slot, script)
 
-    def post(self, script: Script, packed: bytes) -> asyncio.Future[object]:
+    def post(self, script: Script, packed: bytes, hear: Hear) -> asyncio.Future[object]:
         """As `run`, without a wait before it is sent where the connection stands, and without a task.
 
         Neither is a script loaded then nor a redirection followed: the kind of the SinkFault says that `run` would.
+        ``hear`` is called with the future, mostly in the very step in which the reply comes; it must not raise.
         """
-        return self._servers.post(packed, self._slot, script)
+        return self._servers.post(packed, self._slot, script, hear)
 
     async def send(self, packed: bytes) -> Any:
         """Send packed bytes and wait for the one reply. Raises SinkFault."""
@@ -120,8 +121,8 @@ class _OneServer:
     async def send(self, packed: bytes, slot: int, script: Script | None = None) -> Any:
         return await (self._node.run(script, packed) if script else self._node.send(packed))
 
-    def post(self, packed: bytes, slot: int, script: Script) -> asyncio.Future[object]:
-        return self._node.post(script, packed)
+    def post(self, packed: bytes, slot: int, script: Script, hear: Hear) -> asyncio.Future[object]:
+        return self._node.post(script, packed, hear)
 
     async def aclose(self) -> None:
         await self._node.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from bridge.model.outcomes import CommitResult
@@ -15,9 +16,11 @@ class _Commits(Protocol):
 class AwaitedSink:
     """Put it in front of the real sink among the bases."""
 
-    def post(self, packed: bytes) -> asyncio.Future[object]:
+    def post(self, packed: bytes, hear: Callable[[asyncio.Future[object]], None]) -> asyncio.Future[object]:
         """As a task."""
-        return asyncio.ensure_future(cast("_Commits", self).commit(packed))
+        task: asyncio.Future[object] = asyncio.ensure_future(cast("_Commits", self).commit(packed))
+        task.add_done_callback(hear)
+        return task
 
     def read(self, reply: object) -> CommitResult:
         """It is one already."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bridge.masking import Secrets
 from bridge.model.labels import DisconnectReason
 from bridge.model.outcomes import Active, Closed, Lookup
-from bridge.model.records import ServerSentEvent
+from bridge.model.records import PlainEvents, ServerSentEvent
 
 __all__ = ["ScriptedSource", "loose"]
 
@@ -35,6 +35,9 @@ class _Connection:
         self._source.all_read.set()
         await asyncio.Event().wait()
         raise AssertionError
+
+    async def flow(self, take: Callable[[PlainEvents | list[ServerSentEvent]], bool]) -> None:
+        """It is read chunk by chunk."""
 
     async def aclose(self) -> None:
         pass

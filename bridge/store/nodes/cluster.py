@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from bridge.errors import FaultKind, SinkFault
 from bridge.settings.redis_address import Endpoint
+from bridge.store.connection import Hear
 from bridge.store.nodes.access import Access
 from bridge.store.nodes.node import Node, Told, heard
 from bridge.store.nodes.slots import SlotMap
@@ -73,13 +74,15 @@ class Cluster:
                 raise
         raise SinkFault(FaultKind.CLUSTER_DOWN, f"the nodes of the cluster point at each other: {last.detail}")
 
-    def post(self, packed: bytes, slot: int, script: Script) -> asyncio.Future[object]:
+    def post(self, packed: bytes, slot: int, script: Script, hear: Hear) -> asyncio.Future[object]:
         """Send to the node that has the slot, at once where its connection stands; then no redirection is followed."""
         owner = self._map.owner(slot) if self._map else None
         standing = self._node(owner).standing if owner else None
         if standing is None or script.confirmation:
-            return asyncio.ensure_future(self.send(packed, slot, script))
-        return standing.post(packed)
+            task: asyncio.Future[object] = asyncio.ensure_future(self.send(packed, slot, script))
+            task.add_done_callback(hear)
+            return task
+        return standing.post(packed, hear)
 
     async def aclose(self) -> None:
         """Close all connections; calls under way fail."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bridge.errors import FaultKind, SinkFault
-from bridge.store.connection import Connection, pack
+from bridge.store.connection import Connection, Hear, pack
 from bridge.store.script import Script
 
 __all__ = ["Node", "Told", "heard"]
@@ -69,12 +69,14 @@ class Node:
         await self.send(pack("SCRIPT", "LOAD", script.source))
         return await self.send(packed, asking=asking, confirmation=script.confirmation)
 
-    def post(self, script: Script, packed: bytes) -> asyncio.Future[object]:
+    def post(self, script: Script, packed: bytes, hear: Hear) -> asyncio.Future[object]:
         """As `run` where no connection stands, or with a confirmation; else sent at once, faults and all."""
         standing = self.standing
         if standing is None or script.confirmation:
-            return asyncio.ensure_future(self.run(script, packed))
-        return standing.post(packed)
+            task: asyncio.Future[object] = asyncio.ensure_future(self.run(script, packed))
+            task.add_done_callback(hear)
+            return task
+        return standing.post(packed, hear)
 
     async def connection(self) -> Connection:
         """The open connection, or a new one. Raises SinkFault."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.settings.redis_address import Endpoint
-from bridge.store.connection import Connection, pack
+from bridge.store.connection import Connection, Hear, pack
 from bridge.store.nodes.access import Access
 from bridge.store.nodes.node import Node, Told
 from bridge.store.script import Script
@@ -81,9 +81,9 @@ class WatchedPrimary:
         """Send to the primary. Raises SinkFault."""
         return await (self._node.run(script, packed) if script else self._node.send(packed))
 
-    def post(self, packed: bytes, slot: int, script: Script) -> asyncio.Future[object]:
+    def post(self, packed: bytes, slot: int, script: Script, hear: Hear) -> asyncio.Future[object]:
         """Send to the primary, at once where the connection stands."""
-        return self._node.post(script, packed)
+        return self._node.post(script, packed, hear)
 
     async def aclose(self) -> None:
         """Close the connection; calls under way fail."""

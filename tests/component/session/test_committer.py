@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from enum import Enum, auto
 from itertools import count
@@ -66,12 +66,13 @@ class Unreliable(RedisSink):
         self._posted = 0
         self.most_under_way = 0
 
-    def post(self, packed: bytes) -> asyncio.Future[object]:
+    def post(self, packed: bytes, hear: Callable[[asyncio.Future[object]], None]) -> asyncio.Future[object]:
         """What is posted while nothing has failed is of one connection."""
         self._posted += 1
         self.most_under_way = max(self.most_under_way, self._posted)
         task: asyncio.Future[Any] = asyncio.ensure_future(self._try(packed, posted=True))
         task.add_done_callback(self._answered)
+        task.add_done_callback(hear)
         return task
 
     def _answered(self, _: object) -> None:

@@ -22,7 +22,7 @@ from bridge.masking import Secrets
 from bridge.model.labels import ConnectOutcome, DisconnectReason, GapReason, SessionState, SkipReason
 from bridge.model.outcomes import Active, Closed, Lookup, Over, Refused, Unanswered
 from bridge.model.place import START, Place, Session
-from bridge.model.records import Record
+from bridge.model.records import PlainEvents, Record
 from bridge.session.buffer import Buffer
 from bridge.session.reader import Reader
 from bridge.settings import SourceSettings
@@ -406,6 +406,9 @@ class Opened:
             return Closed(reason=DisconnectReason.CLOSED)
         self.bytes_received += 10
         return self.chunks.pop(0)
+
+    async def flow(self, take: Callable[[PlainEvents | list[ServerSentEvent]], bool]) -> None:
+        """It is read chunk by chunk."""
 
     async def aclose(self) -> None:
         """Noted."""

@@ -27,6 +27,7 @@ from bridge.settings import DurabilityLevel, RedisSettings, StreamSettings
 from bridge.store.commits import RedisSink
 from bridge.store.durability import Durability
 from bridge.store.link import RedisLink
+from bridge.store.nodes.node import heard
 from tests.support.fakes import fake_redis, until
 
 KEYS = session_keys("lens:{<name>}:events", Session(name="durable", session_id="lsn-1"))
@@ -87,11 +88,11 @@ async def test_a_commit_counts_once_a_replica_has_it(private_redis: RedisServer)
         replica_of(private_redis) as replica,
         benched(private_redis, DurabilityLevel.REPLICATED) as (bench, client),
     ):
-        assert bench.sink.read(await bench.sink.post(bench.packed())) == Committed(seq=1, length=1)
+        assert bench.sink.read(await bench.sink.post(bench.packed(), heard)) == Committed(seq=1, length=1)
         assert bench.degraded == [False]
         os.kill(replica.pid, signal.SIGSTOP)
         packed = bench.packed()
-        reply = await bench.sink.post(packed)
+        reply = await bench.sink.post(packed, heard)
         with pytest.raises(SinkFault) as short:
             bench.sink.read(reply)
         with pytest.raises(SinkFault) as again:
@@ -149,7 +150,7 @@ async def test_fsynced_is_met_by_an_append_only_file_or_told_in_words(private_re
     async with benched(private_redis, DurabilityLevel.FSYNCED) as (bench, client):
         info: dict[str, Any] = await client.info("server")
         knows = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]) >= (7, 2)
-        reply = await bench.sink.post(bench.packed())
+        reply = await bench.sink.post(bench.packed(), heard)
         if knows:
             assert bench.sink.read(reply) == Committed(seq=1, length=1)
             assert bench.degraded == [False]
