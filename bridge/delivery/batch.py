@@ -17,10 +17,9 @@ __all__ = [
     "MAX_ARGUMENTS",
     "MAX_REQUEST_BYTES",
     "BatchSize",
+    "Counts",
     "Room",
-    "events_in",
-    "numbers_in",
-    "published_in",
+    "counts_in",
     "records_in",
 ]
 
@@ -36,9 +35,33 @@ _RUN_ARGUMENTS = 3  # in front of a run
 _RUN_EVENT_ARGUMENTS = 3
 
 
-def events_in(batch: Iterable[Piece]) -> int:
-    """How many records a batch holds, those of its runs one by one."""
-    return sum(len(piece) if isinstance(piece, Run) else 1 for piece in batch)
+class Counts(NamedTuple):
+    """What a batch comes to: its records, those of its runs one by one; the numbers that they take, with those that are
+    left out; the entries that they make in the stream, events and markers."""
+
+    events: int
+    numbers: int
+    published: int
+
+
+def counts_in(batch: Iterable[Piece]) -> Counts:
+    """What is in a batch."""
+    events = numbers = published = 0
+    for piece in batch:
+        if isinstance(piece, Run):
+            length = len(piece.keys)
+            events += length
+            numbers += length
+            published += length
+        elif piece.dead is None and piece.skip is None:
+            events += 1
+            numbers += 1
+            published += 1
+        else:
+            events += 1
+            numbers += piece.skip or 0
+            published += not piece.dead and piece.type != ""
+    return Counts(events, numbers, published)
 
 
 def records_in(batch: Iterable[Piece]) -> list[Record]:
@@ -50,19 +73,6 @@ def records_in(batch: Iterable[Piece]) -> list[Record]:
         else:
             records.append(piece)
     return records
-
-
-def numbers_in(batch: Iterable[Piece]) -> int:
-    """How many numbers a batch takes, with those that it leaves out."""
-    return sum(len(piece) if isinstance(piece, Run) else piece.numbered + (piece.skip or 0) for piece in batch)
-
-
-def published_in(batch: Iterable[Piece]) -> int:
-    """How many entries of the stream a batch makes: its events and its markers."""
-    return sum(
-        len(piece) if isinstance(piece, Run) else not piece.dead and (piece.numbered or piece.type != "")
-        for piece in batch
-    )
 
 
 class Room(NamedTuple):

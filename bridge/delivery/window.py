@@ -104,18 +104,22 @@ class Window:
         keys, digests = _remembered(batch)
         if not self._size or not keys:
             return Seal()
-        standing = len(self._batches) + sum(1 for seal in ahead if seal.blob)
-        left = self._committed + sum(len(seal.keys) for seal in ahead) + len(keys)
-        oldest = chain(self._batches, (seal.keys for seal in ahead if seal.blob))
-        for fallen in islice(oldest, sum(seal.drop for seal in ahead)):
-            left -= len(fallen)
-            standing -= 1
+        standing, left = len(self._batches), self._committed + len(keys)
+        oldest: Iterator[Sequence[str]] = iter(self._batches)
+        if ahead:
+            standing += sum(1 for seal in ahead if seal.blob)
+            left += sum(len(seal.keys) for seal in ahead)
+            oldest = chain(oldest, (seal.keys for seal in ahead if seal.blob))
+            for fallen in islice(oldest, sum(seal.drop for seal in ahead)):
+                left -= len(fallen)
+                standing -= 1
         drop = 0
-        for candidate in oldest:
-            if left - len(candidate) < self._size:
-                break
-            left -= len(candidate)
-            drop += 1
+        if left > self._size:
+            for candidate in oldest:
+                left -= len(candidate)
+                if left < self._size:
+                    break
+                drop += 1
         keep = standing + 1 - drop if drop else 0
         return Seal(_render(keys, digests), drop, keep, keys)
 

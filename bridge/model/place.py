@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.model.labels import Phase
 
@@ -22,8 +23,7 @@ class Session:
     session_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """The committed place of a session: all of it changes in one step, or none of it.
 
     ``cursor`` is the last real SSE id of a lens event (None before the first), ``ordinal`` counts the events

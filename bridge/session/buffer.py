@@ -25,7 +25,8 @@ class Buffer:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._pieces: deque[Piece] = deque()
-        self._events = 0
+        self.events = 0
+        """Records that wait, those of runs one by one."""
         self._emptied = asyncio.Event()
         self._emptied.set()
         self.on_filled: Callable[[], None] = lambda: None
@@ -33,12 +34,12 @@ class Buffer:
         self.closed = False
 
     def __len__(self) -> int:
-        return self._events
+        return self.events
 
     @property
     def full(self) -> bool:
         """Reading must pause. One chunk may take it past its caps, and one larger event is let in when it is empty."""
-        return self._events >= self._max_events or self.size_bytes >= self._max_bytes
+        return self.events >= self._max_events or self.size_bytes >= self._max_bytes
 
     def put(self, pieces: Sequence[Piece]) -> None:
         """Append; never waits."""
@@ -66,7 +67,12 @@ class Buffer:
 
         At least one, if there is one.
         """
-        batch: list[Piece] = []
+        if len(self._pieces) == 1 and self.events == 1:  # one that stands alone goes, whatever its size
+            batch: list[Piece] = [self._pieces.pop()]
+            self.events = self.size_bytes = 0
+            self._emptied.set()
+            return batch
+        batch = []
         pieces, room = self._pieces, Room(max_events, max_bytes, max_arguments)
         while pieces and room.events:
             left = room.after(pieces[0])
@@ -107,5 +113,5 @@ class Buffer:
             else:
                 events += 1
                 size += len(piece.data)
-        self._events += sign * events
+        self.events += sign * events
         self.size_bytes += sign * (size + RECORD_OVERHEAD_BYTES * events)

@@ -12,13 +12,12 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import assert_never
 
 import structlog
 
 from bridge.backoff import Backoff
-from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, numbers_in, published_in, records_in
+from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, counts_in, records_in
 from bridge.delivery.window import Window
 from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.model.labels import CommitOutcome, DeadLetterReason, Phase
@@ -105,9 +104,11 @@ class Committer:
             self._called.set()
 
     def _may_send(self) -> bool:
-        waiting, under_way = len(self._buffer), len(self._flights)
+        waiting, under_way = self._buffer.events, len(self._flights)
         if not under_way:
             return waiting > 0 or (self._buffer.closed and self.final_phase is not Phase.ACTIVE)
+        if not waiting:
+            return False
         enough = waiting >= _WORTH_OVERLAPPING_EVENTS or self._buffer.size_bytes >= _WORTH_OVERLAPPING_BYTES
         # What follows a marker for lost numbers, or a size that is not yet known to pass, waits for the answer.
         certain = self._reissue is None and not self._size.cautious
@@ -129,11 +130,13 @@ class Committer:
         place = ahead[-1].after if ahead else self.place
         cursor, ordinal = batch[-1].end if batch else (place.cursor, place.ordinal)
         mark = f"{random.getrandbits(48):012x}"
-        seq = place.seq + numbers_in(batch)
-        after = Place(cursor=cursor, ordinal=ordinal, seq=seq, commits=place.commits + 1, mark=mark)
-        seal = self._window.seal(batch, [flight.seal for flight in ahead])
+        counts = counts_in(batch)
+        after = Place(cursor, ordinal, place.seq + counts.numbers, place.commits + 1, mark)
+        seal = self._window.seal(batch, [flight.seal for flight in ahead] if ahead else ())
         packed = self._context.sink.pack(self._context.lease.token, place, after, batch, seal, phase)
-        return Flight(batch=batch, seal=seal, after=after, phase=phase, packed=packed, started=time.monotonic())
+        return Flight(
+            batch=batch, counts=counts, seal=seal, after=after, phase=phase, packed=packed, started=time.monotonic()
+        )
 
     def _answered(self, reply: asyncio.Future[object]) -> None:
         _ = reply.cancelled() or reply.exception()  # looked at, whether or not anybody still waits for it
@@ -260,7 +263,7 @@ class Committer:
                 self._landed(flight, seq, length)
             case AlreadyCommitted(seq=seq, length=length, mark=mark):
                 while self._flights[0].after.mark != mark:  # it stands behind these, so they have landed as well
-                    self._note_found(self._flights[0], self.place.seq + numbers_in(self._flights[0].batch), length)
+                    self._note_found(self._flights[0], self.place.seq + self._flights[0].counts.numbers, length)
                 self._note_found(self._flights[0], seq, length)
             case Fenced():
                 commits[CommitOutcome.FENCED] += 1
@@ -279,9 +282,9 @@ class Committer:
             self._flights.popleft()
         if flight.phase is not Phase.ACTIVE:
             self.final_phase = Phase.ACTIVE  # it stands
-        events, published = flight.events, published_in(flight.batch)
+        events, _, published = flight.counts
         self._context.numbers.landed(flight.batch, self.place.seq)
-        self.place = flight.after if seq == flight.after.seq else replace(flight.after, seq=seq)
+        self.place = flight.after if seq == flight.after.seq else flight.after._replace(seq=seq)
         self._size.passed(events)
         if self._reissue and seq >= self._context.numbers.highest:
             self._reissue = None
@@ -290,7 +293,7 @@ class Committer:
         self._window.committed(flight.seal)
         seconds = time.monotonic() - flight.started
         figures = self._figures
-        figures.add_commit(flight.batch, self.place, published=published, seconds=seconds, now=time.time())
+        figures.add_commit(flight.batch, flight.counts, self.place, seconds=seconds, now=time.time())
         figures.stream_length = length
         figures.buffer_events, figures.buffer_bytes = len(self._buffer), self._buffer.size_bytes
         if published < events:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from bridge.backoff import Backoff
-from bridge.delivery.batch import events_in
+from bridge.delivery.batch import Counts
 from bridge.delivery.window import Seal
 from bridge.errors import SinkFault
 from bridge.model.labels import CommitOutcome, Phase
@@ -28,6 +28,7 @@ class Flight:
     """A commit that has been sent, or is about to be. ``reply`` is that of its first try."""
 
     batch: Sequence[Piece]
+    counts: Counts
     seal: Seal
     after: Place
     phase: Phase
@@ -38,7 +39,7 @@ class Flight:
     @property
     def events(self) -> int:
         """How many records it carries."""
-        return events_in(self.batch)
+        return self.counts.events
 
     @property
     def fault(self) -> SinkFault | None:

@@ -11,7 +11,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
-from bridge.delivery.batch import events_in
+from bridge.delivery.batch import Counts
 from bridge.delivery.envelopes import timestamp_of
 from bridge.delivery.intake import Accepted
 from bridge.model.labels import (
@@ -167,11 +167,11 @@ class SessionFigures:
         self.id_conflicts += accepted.conflicts
         self.replay_overruns += accepted.overrun
 
-    def add_commit(self, batch: Sequence[Piece], place: Place, *, published: int, seconds: float, now: float) -> None:
-        """A commit that took ``seconds`` landed at ``now``: ``published`` entries, and ``place`` is where we stand."""
+    def add_commit(self, batch: Sequence[Piece], counts: Counts, place: Place, *, seconds: float, now: float) -> None:
+        """A commit that took ``seconds`` landed at ``now``, and ``place`` is where we stand."""
         self.cursor, self.seq, self.last_commit_at = place.cursor, place.seq, now
+        events, _, published = counts
         self.events_published += published
-        events = events_in(batch)
         self._shared.commit_events.observe(events)
         self._shared.commit_duration.observe(seconds)
         if published < events:

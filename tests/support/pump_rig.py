@@ -90,6 +90,7 @@ class Rig:
     figures: SessionFigures = field(init=False)
     numbers: Numbers = field(default_factory=Numbers)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    _holders: list[SessionHolder] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.figures = SessionFigures(self.session, self.keys.events)
@@ -124,6 +125,8 @@ class Rig:
 
     async def end(self) -> None:
         """Cancel what runs, and close the link."""
+        for holder in self._holders:
+            await holder.abandon()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -139,7 +142,8 @@ class Rig:
             "make_pump": self.pump,
             "settings": self.settings,
         }
-        return SessionHolder(**(given | changes))
+        self._holders.append(SessionHolder(**(given | changes)))
+        return self._holders[-1]
 
     async def entries(self, key: str | None = None) -> list[dict[str, str]]:
         """The fields of what stands in the stream."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -59,7 +58,7 @@ def letter(number: int) -> Record:
 
 def packed(sink: RedisSink, place: Place, *batch: Record, mark: str, token: str = TOKEN) -> bytes:
     """A commit that follows ``place``."""
-    after = replace(place, commits=place.commits + 1, mark=mark)
+    after = place._replace(commits=place.commits + 1, mark=mark)
     return sink.pack(token, place, after, batch, Window(10).seal(batch), Phase.ACTIVE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -117,9 +117,9 @@ class CommitMachine(RuleBasedStateMachine):
             batch = reissue.declared(batch, worker.place, at=1.0, markers=True)
         self._save()
         seal = worker.window.seal(batch)
-        after = replace(worker.place, commits=worker.place.commits + 1, mark=uuid.uuid4().hex)
+        after = worker.place._replace(commits=worker.place.commits + 1, mark=uuid.uuid4().hex)
         if batch:
-            after = replace(after, cursor=batch[-1].cursor)
+            after = after._replace(cursor=batch[-1].cursor)
         data = self.sink.pack(worker.lease.token, worker.place, after, batch, seal, Phase.ACTIVE)
         self.late.append(data)
         return Packed(data, batch, seal, after)
@@ -135,7 +135,7 @@ class CommitMachine(RuleBasedStateMachine):
         assert len(set(worker.acknowledged.values())) == len(worker.acknowledged), "an event has two numbers"
         assert seq == number, "told that its batch landed, but it was another one"
         worker.numbers.landed(packed.batch, worker.place.seq)
-        worker.place = replace(packed.after, seq=seq)
+        worker.place = packed.after._replace(seq=seq)
         worker.window.committed(packed.seal)
 
     @rule(index=st.integers(0, 2), number=st.integers(1, 4), lost_replies=st.integers(0, 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -73,7 +73,7 @@ class Writer:
         result = await self.sink.commit(self.pack([*batch], phase))
         if isinstance(result, Committed | AlreadyCommitted):
             self.window.committed(self.seal([*batch]))
-            self.place = replace(self._after([*batch]), seq=result.seq)
+            self.place = self._after([*batch])._replace(seq=result.seq)
         return result
 
     def seal(self, batch: list[Record]) -> Seal:
@@ -87,8 +87,8 @@ class Writer:
 
     def _after(self, batch: list[Record]) -> Place:
         commits = self.place.commits + 1
-        after = replace(self.place, commits=commits, mark=f"m{commits}")
-        return replace(after, cursor=batch[-1].cursor, ordinal=batch[-1].ordinal) if batch else after
+        after = self.place._replace(commits=commits, mark=f"m{commits}")
+        return after._replace(cursor=batch[-1].cursor, ordinal=batch[-1].ordinal) if batch else after
 
 
 def link_to(url: str, **settings: Any) -> RedisLink:

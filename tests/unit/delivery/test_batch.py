@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, Room, events_in
+from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, Room, counts_in
 from bridge.delivery.markers import marker
 from bridge.delivery.window import Window, digest_of
 from bridge.masking import Secrets
@@ -82,7 +82,7 @@ def test_nothing_adds_more_to_a_request_than_it_is_counted_for(piece: Piece) -> 
     assert len(arguments_in(request)) - len(arguments_in(without)) <= -counted.arguments
     slack = (ALLOWED_BYTES - MAX_REQUEST_BYTES) * -counted.arguments // MAX_ARGUMENTS
     assert len(request) - len(without) <= -counted.bytes + slack
-    assert counted.events == -events_in([piece])
+    assert counted.events == -counts_in([piece]).events
 
 
 @settings(max_examples=50)

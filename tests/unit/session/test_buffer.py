@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.delivery.batch import events_in, records_in
+from bridge.delivery.batch import counts_in, records_in
 from bridge.model.records import Piece, Record, Run
 from bridge.session.buffer import RECORD_OVERHEAD_BYTES, Buffer
 
@@ -154,7 +154,7 @@ def test_nothing_is_lost_or_turned_around_and_the_bytes_add_up(steps: list[tuple
                 buffer.put([run_of(batch)] if kind == "run" else batch)
             case ("take", int(most), int(size), int(arguments)):
                 batch_taken = buffer.take(most, size, arguments)
-                assert events_in(batch_taken) <= most
+                assert counts_in(batch_taken).events <= most
                 assert bool(batch_taken) == (len(taken) < len(expected)), "at least one, where there is one"
                 taken += keys(batch_taken)
             case ("put back", int(most), int(size), int(arguments)):

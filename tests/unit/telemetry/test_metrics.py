@@ -13,6 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as _parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from bridge.delivery.batch import counts_in
 from bridge.delivery.intake import Accepted
 from bridge.model.labels import (
     CommitOutcome,
@@ -277,7 +278,7 @@ def test_each_figure_shows_under_its_own_name() -> None:
         101.5,
     )
     batch = [lens_event._replace(dead=dead), *[lens_event] * 8]
-    figures.add_commit(batch, Place(seq=8), published=8, seconds=0.003, now=1741843202.5)
+    figures.add_commit(batch, counts_in(batch), Place(seq=8), seconds=0.003, now=1741843202.5)
     figures.lease_held = True
     figures.fenced = 1
     figures.source_connects[ConnectOutcome.RATE_LIMITED] = 1
@@ -351,7 +352,7 @@ def test_every_event_of_a_commit_has_its_latency_counted_once(chunks: list[tuple
         for received_at, count in chunks
         for n in range(count)
     ]
-    figures.add_commit(batch, Place(seq=len(batch)), published=len(batch), seconds=0.1, now=100.0)
+    figures.add_commit(batch, counts_in(batch), Place(seq=len(batch)), seconds=0.1, now=100.0)
     read = families(metrics)
     assert value(read, "delivery_latency_seconds_count", stream="a") == len(batch)
     total = sum((100 - received_at) * count for received_at, count in chunks)
@@ -363,7 +364,7 @@ def test_every_event_of_a_commit_has_its_latency_counted_once(chunks: list[tuple
 def test_a_commit_that_carries_nothing_but_an_end_is_a_commit() -> None:
     """The phase of a session may be all that there is to commit."""
     metrics, figures = one_session()
-    figures.add_commit([], Place(seq=3, cursor="e3"), published=0, seconds=0.1, now=100.0)
+    figures.add_commit([], counts_in([]), Place(seq=3, cursor="e3"), seconds=0.1, now=100.0)
     assert value(metrics, "cursor_committed_timestamp_seconds", stream="a") == 100
     assert (figures.seq, figures.cursor, figures.delivery_latency.total) == (3, "e3", 0)
 
