@@ -72,10 +72,16 @@ async def read_all(response: bytes, **settings: Any) -> tuple[list[ServerSentEve
 
 
 async def drain(connection: LensStream) -> tuple[list[ServerSentEvent], Closed]:
-    """Read to the end."""
+    """Take all as a session does: what has come is read, and what comes then flows."""
     events: list[ServerSentEvent] = []
+
+    def take(found: PlainEvents | list[ServerSentEvent]) -> bool:
+        events.extend(found.events() if isinstance(found, PlainEvents) else found)
+        return True
+
     while not isinstance(found := await connection.read(), Closed):
-        events += found.events() if isinstance(found, PlainEvents) else found
+        take(found)
+        await connection.flow(take)
     await connection.aclose()
     return events, found
 
