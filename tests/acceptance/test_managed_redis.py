@@ -10,10 +10,22 @@ from tests.support.worker_rig import Rig, keys_of
 async def test_a_backlog_of_many_sessions_meets_no_refusal_with_the_default_settings(rig: Rig) -> None:
     """3,999 arguments and 1 MB: small events, and some of 8 KB."""
     small, large = (rig.simulator.create_session(f"lsn-{size}") for size in ("small", "large"))
-    small.generate(5_000, event_bytes=250)
-    large.generate(5_000, event_bytes=8_000)
     async with managed_redis(rig.server.port) as service:
         worker = await rig.worker(small, large, redis__url=service.url).start()
+        await until(lambda: bool(small.readers and large.readers), "both are read")
+        rig.server.pause()  # until there is more to commit than fits in one request, however slow this machine is
+        small.generate(5_000, event_bytes=250)
+        large.generate(5_000, event_bytes=8_000)
+
+        async def full() -> bool:
+            states = [
+                await worker.metric("session_state", stream=one.session_id, state="backpressured")
+                for one in (small, large)
+            ]
+            return states == [1, 1]
+
+        await until(full, "both wait for Redis")
+        rig.server.resume()
         report = await rig.assert_kept(small, large)
         assert [one.events for one in report.sessions] == [5_000, 5_000]
         assert await worker.metric("dead_letters_total") == 0

@@ -22,8 +22,13 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Serve each connection with ``handler``; gives the port. All connections end with it."""
+async def listening(
+    handler: Handler, tls: ssl.SSLContext | None = None, ahead_bytes: int = 1 << 25
+) -> AsyncIterator[int]:
+    """Serve each connection with ``handler``; gives the port. All connections end with it.
+
+    ``ahead_bytes``: how much is read before anybody asks for it.
+    """
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,7 +45,7 @@ async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> Asyn
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, HOST, 0, limit=1 << 25, ssl=tls)
+    server = await asyncio.start_server(accept, HOST, 0, limit=ahead_bytes, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 
 import hiredis
 
+from tests.support.fakes import listening
+
 __all__ = ["ManagedRedis", "managed_redis"]
 
 HOST = "127.0.0.1"
@@ -132,10 +134,5 @@ async def managed_redis(
 ) -> AsyncIterator[ManagedRedis]:
     """In front of the Redis at ``port``. The defaults are two services' published limits."""
     made = ManagedRedis(port, max_arguments, max_request_bytes, hangs_up=hangs_up)
-    server = await asyncio.start_server(made.serve, HOST, 0)  # reads little ahead of what it is asked for
-    made.port = int(server.sockets[0].getsockname()[1])
-    try:
+    async with listening(made.serve, ahead_bytes=65_536) as made.port:
         yield made
-    finally:
-        server.close()
-        await server.wait_closed()
