@@ -25,8 +25,9 @@ MAX_RETRY_MS = 86_400_000
 _BOM = b"\xef\xbb\xbf"
 _CR = ord("\r")
 _COLON = ord(":")
-_PART_BYTES = 64 * 1024  # larger chunks are taken in parts, which bounds the memory that one step needs
+_PART_BYTES = 64 * 1024 + MAX_LINE_BYTES  # more than that, with what was kept before, is taken in parts: see `take`
 _WORTH_COLUMNS = 4  # fewer events cost less one by one
+_LONG_BYTES = 8 * 1024  # for a data line that is longer, its end is looked for in one go, since a pattern goes by bytes
 
 # A whole block: (id, data, b"") where it has the usual lines, else (b"", b"", block with the blank lines after it).
 # An id that is empty or has anything but plain ASCII is not usual. An empty alternative is quicker to match than a
@@ -37,6 +38,7 @@ _USUAL = _EVENT_LINE + _ID_LINE + _EVENT_LINE + rb"data: ?([^\n]*)\n\n"
 _OTHER = rb"((?:[^\n]+\n)*\n+)"
 _BLOCKS = re.compile(_USUAL + b"|" + _OTHER)
 _OTHER_BLOCKS = re.compile(b"()()" + _OTHER)
+_UP_TO_DATA = re.compile(_EVENT_LINE + _ID_LINE + _EVENT_LINE + rb"data: ?")
 
 
 _new_event = tuple.__new__  # a NamedTuple's own constructor takes twice as long
@@ -52,7 +54,7 @@ class Decoder:
     A short unfinished block is kept as it is, in ``_tail``, so that most blocks are parsed in one go. One that
     outgrows MAX_LINE_BYTES is digested: its finished lines move into ``_id``, ``_event`` and ``_data``, and
     ``_tail`` keeps the last line, with the line end before it. A last line that is too long to be kept is taken as
-    it comes.
+    it comes. A long data line is copied once, from the chunk: its pieces stay what they are until the event is out.
     """
 
     def __init__(self, max_event_bytes: int = 8 * 1024 * 1024, last_event_id: str = "") -> None:
@@ -67,7 +69,8 @@ class Decoder:
         self._id: str | None = None
         self._event = ""
         self._has_data = False
-        self._data = bytearray()
+        self._data: list[bytes | bytearray] = []  # pieces of it; small ones share a bytearray, which costs less
+        self._kept_bytes = 0
         self._data_bytes = 0  # the size of all of it, kept or not
         self._retry_ms: int | None = None
 
@@ -99,7 +102,7 @@ class Decoder:
     @property
     def buffered_bytes(self) -> int:
         """Size of what is kept between two feeds: at most ``max_event_bytes`` and three times MAX_LINE_BYTES."""
-        return len(self._tail) + len(self._data) + len(self._event) + len(self._id or "")
+        return len(self._tail) + self._kept_bytes + len(self._event) + len(self._id or "")
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take the next bytes of the body, cut anywhere, and return the events that they complete. Never raises."""
@@ -107,19 +110,44 @@ class Decoder:
 
     def take(self, chunk: bytes) -> PlainEvents | list[ServerSentEvent]:
         """The same, but by column where all events that a chunk completes are plain ones."""
-        if len(chunk) <= _PART_BYTES:
-            return self._take_part(chunk, _WORTH_COLUMNS)
-        parts = [self._take_part(chunk[at : at + _PART_BYTES], 1) for at in range(0, len(chunk), _PART_BYTES)]
-        plain = [part for part in parts if isinstance(part, PlainEvents)]
-        if not plain or len(plain) < sum(map(bool, parts)):
-            return [event for part in parts for event in _one_by_one(part)]
-        return PlainEvents(list(_joined(part.ids for part in plain)), list(_joined(part.raws for part in plain)))
-
-    def _take_part(self, chunk: bytes, worth: int) -> PlainEvents | list[ServerSentEvent]:
         if self._at_start:
             chunk = self._without_bom(chunk)
         if self._after_cr or _CR in chunk:
             chunk = self._with_lf_only(chunk)
+        if len(chunk) <= MAX_LINE_BYTES:
+            return self._take_part(chunk, _WORTH_COLUMNS)
+        if self._tail and not self._digested:
+            chunk, self._tail = self._tail + chunk, b""  # so that a block begins it
+        parts: list[PlainEvents | list[ServerSentEvent]] = []
+        at = 0
+        while at < len(chunk):
+            if self._in_data_line or self._in_ignored_line:
+                at = self._continue_line(chunk, at)
+            elif self._digested and self._tail == b"\n" == chunk[at : at + 1]:  # behind a long line that was the last
+                self._tail = b""
+                parts.append(self._long_event())
+                at += 1
+            elif (after := self._begin_long_line(chunk, at)) > at:
+                at = after
+            else:
+                end = self._end_of_part(chunk, at)
+                worth = _WORTH_COLUMNS if end - at == len(chunk) else 1
+                parts.append(self._take_part(chunk[at:end], worth))
+                at = end
+        return _together([part for part in parts if part])
+
+    def _end_of_part(self, chunk: bytes, at: int) -> int:
+        """Where the part that begins ``at`` ends: with a block, if it can, so that a long one begins the next part."""
+        end = min(at + _PART_BYTES, len(chunk))
+        if self._digested:
+            found = chunk.find(b"\n\n", at, end)
+        else:
+            found = chunk.rfind(b"\n\n", at, end)
+            if end == len(chunk) and end - found <= _LONG_BYTES:
+                return end
+        return found + 2 if found >= 0 else end
+
+    def _take_part(self, chunk: bytes, worth: int) -> PlainEvents | list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
         if self._digested:
             chunk = self._continue_block(chunk, events)
@@ -201,7 +229,7 @@ class Decoder:
     def _continue_block(self, chunk: bytes, events: list[ServerSentEvent]) -> bytes:
         """Take what belongs to the digested block; returns what comes after it, or what to keep of it."""
         if self._in_data_line or self._in_ignored_line:
-            chunk = self._continue_line(chunk)
+            chunk = chunk[self._continue_line(chunk, 0) :]
         rest, block_end, after = (self._tail + chunk).partition(b"\n\n")
         if not block_end:
             return rest
@@ -209,15 +237,29 @@ class Decoder:
         self._end_block(events)
         return after
 
-    def _continue_line(self, chunk: bytes) -> bytes:
-        """Take what belongs to the long line; returns the rest with the line end before it, nothing without one."""
-        end = chunk.find(b"\n")
+    def _begin_long_line(self, chunk: bytes, at: int) -> int:
+        """Take a long data line, as far as it has come, and the usual lines before it, where they stand ``at`` the
+        beginning of a block; returns where what comes after it begins, and ``at`` where there is no such line."""
+        if self._tail or self._digested or (usual := _UP_TO_DATA.match(chunk, at)) is None:
+            return at
+        begin = usual.end()
+        if len(chunk) - begin <= _LONG_BYTES or chunk.find(b"\n", begin, begin + _LONG_BYTES) >= 0:
+            return at
+        if usual[1]:
+            self._id = usual[1].decode()
+        self._digested = self._has_data = self._in_data_line = True
+        return self._continue_line(chunk, begin)
+
+    def _continue_line(self, chunk: bytes, at: int) -> int:
+        """Take what belongs to the long line; returns where what comes after it begins. Its line end is kept."""
+        end = chunk.find(b"\n", at)
         if self._in_data_line:
-            self._add_data(chunk if end < 0 else chunk[:end])
+            self._add_data(chunk[at:] if end < 0 else chunk[at:end])
         if end < 0:
-            return b""
+            return len(chunk)
         self._in_data_line = self._in_ignored_line = False
-        return chunk[end:]
+        self._tail = b"\n"
+        return end + 1
 
     def _take_lines(self, lines: bytes) -> None:
         for line in lines.split(b"\n"):
@@ -244,19 +286,46 @@ class Decoder:
 
     def _add_data(self, data: bytes) -> None:
         self._data_bytes += len(data)
-        room = self.max_event_bytes - len(self._data)
-        self._data += data if len(data) <= room else data[:room]
+        room = self.max_event_bytes - self._kept_bytes
+        if len(data) > room:
+            data = data[:room]
+        self._kept_bytes += len(data)
+        if len(data) > MAX_LINE_BYTES:
+            self._data.append(data)
+        elif self._data and isinstance(last := self._data[-1], bytearray):
+            last += data
+        else:
+            self._data.append(bytearray(data))
+
+    def _long_event(self) -> PlainEvents | list[ServerSentEvent]:
+        """End the block, and give its event as a column where it is a plain one; nothing where there is none."""
+        events: list[ServerSentEvent] = []
+        self._end_block(events)
+        for name, raw, id, _, oversize_bytes in events:
+            if id and id.isascii() and name == "message" and not oversize_bytes:
+                return PlainEvents([id], [raw])
+        return events
 
     def _end_block(self, events: list[ServerSentEvent]) -> None:
         """A blank line: the block's id counts from here on, and the event is out if there was a data line."""
         if self._id is not None:
             self.last_event_id = self._id
         if self._has_data:
-            name, raw = self._event or "message", bytes(self._data)
+            name, raw = self._event or "message", b"".join(self._data)
             oversize = self._data_bytes if self._data_bytes > self.max_event_bytes else 0
             events.append(ServerSentEvent(name, raw, self._id, self.last_event_id, oversize))
-            self._has_data, self._data, self._data_bytes = False, bytearray(), 0
+            self._has_data, self._data, self._kept_bytes, self._data_bytes = False, [], 0, 0
         self._id, self._event, self._digested = None, "", False
+
+
+def _together(parts: list[PlainEvents | list[ServerSentEvent]]) -> PlainEvents | list[ServerSentEvent]:
+    """The events of all parts, none of which is empty."""
+    if len(parts) == 1:
+        return parts[0]
+    plain = [part for part in parts if isinstance(part, PlainEvents)]
+    if not plain or len(plain) < len(parts):
+        return [event for part in parts for event in _one_by_one(part)]
+    return PlainEvents(list(_joined(part.ids for part in plain)), list(_joined(part.raws for part in plain)))
 
 
 def _one_by_one(taken: PlainEvents | list[ServerSentEvent]) -> list[ServerSentEvent]:

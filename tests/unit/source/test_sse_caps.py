@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from types import FrameType
 from typing import Any
 
@@ -101,6 +102,24 @@ def test_a_block_of_many_lines_is_one_event(size: int) -> None:
     first, second = (event for chunk in _chunks(body, size) for event in decoder.feed(chunk))
     assert first == ("e", b"\n".join([b"abc"] * 3000), "1", "1", 0)
     assert second == ("message", b"x", None, "1", 0)
+
+
+@pytest.mark.parametrize("size", [2, 64, 5_000, 64 * KIB])
+def test_a_long_line_in_small_pieces_takes_the_room_of_its_bytes(size: int) -> None:
+    """Not that of an object for each piece, which would be twenty times as much."""
+    chunks = _chunks(b"id: 1\ndata: " + b"x" * 512 * KIB, size)
+    decoder = Decoder()
+    decoder.feed(b"\n" * 8)
+    tracemalloc.start()
+    try:
+        for chunk in chunks:
+            decoder.feed(chunk)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1024 * KIB
+    (event,) = decoder.feed(b"\n\n")
+    assert len(event.raw) == 512 * KIB
 
 
 def test_all_that_is_kept_is_counted() -> None:
