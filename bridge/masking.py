@@ -13,6 +13,8 @@ __all__ = ["MASK", "SHORTEST", "Secrets"]
 
 MASK = "**********"
 SHORTEST = 8  # a shorter value may well be part of ordinary data, which masking would destroy
+_COMMON_LAST = b"QZXJKWVYUGqzjxkHFBPMOLwvNDRCSATIEbhgpyfumcdlosrniate9876543210"
+"""Letters and digits from the rarest to the commonest, roughly, in text and numbers as JSON; all else is rarer."""
 _KEPT = 4  # of each origin: the old ones may be valid for a while, but a token that rotates must not pile up
 
 
@@ -26,6 +28,7 @@ class Secrets:
     def __init__(self) -> None:
         self._values: dict[str, list[str]] = {}
         self._needles: tuple[bytes, ...] = ()
+        self._marks: tuple[tuple[bytes, bytes], ...] = ()  # the rarest byte of each needle, and the needle
         self._texts: tuple[str, ...] = ()
 
     def add(self, value: str, origin: str = "other") -> None:
@@ -41,6 +44,7 @@ class Secrets:
             sorted(every, key=lambda text: (-len(text), text))
         )  # the longest first: one may hold another
         self._needles = tuple(text.encode() for text in self._texts)
+        self._marks = tuple((bytes((min(needle, key=_COMMON_LAST.find),)), needle) for needle in self._needles)
 
     def contains(self, data: bytes) -> bool:
         """Whether a secret stands in the data.
@@ -48,8 +52,9 @@ class Secrets:
         Most of its cost is per call, not per byte: ask once for a whole chunk (``b"\\n".join(...)``) where many
         small events come together, and for each of them only if the answer is yes.
         """
-        for needle in self._needles:  # noqa: SIM110  any() and a generator cost twice as much
-            if needle in data:
+        # One byte is looked for at twenty times the speed of a text, and numbers hold next to no letters.
+        for mark, needle in self._marks:  # noqa: SIM110  any() and a generator cost twice as much
+            if mark in data and needle in data:
                 return True
         return False
 

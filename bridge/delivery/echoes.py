@@ -9,12 +9,18 @@ from bridge.model.records import ServerSentEvent
 
 __all__ = ["echo", "masked"]
 
+_LARGE_BYTES = 4096  # on the average: from here on to join costs more than to ask for each
+
 
 def echo(secrets: Secrets, raws: Collection[bytes], texts: Collection[str]) -> bool:
     """Whether a secret stands in any of these payloads, ids and names. Asking costs, so ask for many at once."""
     if secrets.empty:
         return False
-    return secrets.contains(b"\n".join(raws)) or secrets.contains("\n".join(texts).encode())
+    if sum(map(len, raws)) > _LARGE_BYTES * len(raws):
+        found = any(map(secrets.contains, raws))
+    else:
+        found = secrets.contains(b"\n".join(raws))
+    return found or secrets.contains("\n".join(texts).encode())
 
 
 def masked(secrets: Secrets, events: Sequence[ServerSentEvent]) -> tuple[Sequence[ServerSentEvent], int]:

@@ -62,6 +62,15 @@ def test_base64_hides_a_secret_at_no_offset(before: bytes, after: bytes, key: st
     assert hiding(key).contains(base64.b64encode(before + key.encode() + after))
 
 
+@given(st.text("abZ019_", min_size=SHORTEST, max_size=12), st.text("abZ019_ ", max_size=40), st.booleans())
+def test_what_is_masked_is_contained_and_nothing_else(key: str, around: str, there: bool) -> None:
+    """Whatever characters it has: the search begins with the rarest one."""
+    secrets = hiding(key)
+    data = f"{around}{key if there else ''}{around}".encode()
+    assert secrets.contains(data) == (secrets.mask_bytes(data) != data)
+    assert secrets.contains(data) >= there
+
+
 def test_masked_json_is_still_json() -> None:
     """An event that sent_keys the key stays readable for its consumers."""
     data = json.dumps({"type": "error", "message": f"bad key {KEY}"}).encode()

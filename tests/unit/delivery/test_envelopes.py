@@ -228,10 +228,14 @@ def test_any_other_type_is_a_lens_event(envelope_type: str) -> None:
     assert (accepted.heartbeats, accepted.ended) == (0, False)
 
 
-@pytest.mark.parametrize(
+TIMES = pytest.mark.parametrize(
     ("raw", "timestamp"),
     [
         (b'{"type": "a", "timestamp": 1741843200.25}', 1741843200.25),
+        (b'{"type":"a","timestamp":1741843200}', 1741843200.0),
+        (b'{"type": "a", "timestamp": 17418432000}', None),
+        (b'{"type": "a", "timestamp": 1741843200e3}', None),
+        (b'{"timestamp": 9999999999, "event_data": {"query_metadata": {"query_timestamp": 1741843200}}}', 1741843200.0),
         (b'{"timestamp": 1741843200}', 1741843200.0),
         (b'{"event_data": {"query_metadata": {"query_timestamp": 1741843200.5}}}', 1741843200.5),
         (b'{"timestamp": 1741843201, "event_data": {"query_metadata": {"query_timestamp": 1741843200}}}', 1741843201.0),
@@ -262,6 +266,21 @@ def test_any_other_type_is_a_lens_event(envelope_type: str) -> None:
     ],
     ids=lambda value: repr(value)[:70],
 )
+
+
+@TIMES
 def test_the_servers_own_time_is_taken_where_it_can_be_true(raw: bytes, timestamp: float | None) -> None:
     """Unix seconds from 2000 to 2099; anything else is no time."""
     assert timestamp_of(raw) == timestamp
+
+
+@TIMES
+def test_a_large_payload_has_the_time_of_a_small_one(raw: bytes, timestamp: float | None) -> None:
+    """Also where it is found by a look at how the payload opens."""
+    large = raw.removesuffix(b"}") + b', "more": "' + b"x" * 5000 + b'"}' if raw.endswith(b"}") else raw
+    assert timestamp_of(large) == timestamp
+
+
+def test_of_a_large_payload_that_opens_with_its_time_no_more_is_read() -> None:
+    """That would cost as much as finding its type did."""
+    assert timestamp_of(b'{"type": "a", "timestamp": 1741843200.25, ' + b"x" * 5000) == 1741843200.25
