@@ -32,6 +32,7 @@ class Numbers:
     def __init__(self, size_events: int = REMEMBERED_EVENTS) -> None:
         self.highest = 0
         self._size = size_events
+        self._whole = size_events // 64  # a commit of fewer is kept as one with that before it, since each takes 170 B
         self._count = 0
         self._runs: deque[tuple[int, array[int]]] = deque()  # first number, keys by their hash: they need no room
         self._holes: deque[range] = deque(maxlen=REMEMBERED_HOLES)
@@ -41,7 +42,7 @@ class Numbers:
         first, run = seq + 1, array("q")
         for record in batch:
             if isinstance(record, Run):
-                run.extend(map(hash, record.keys))
+                run.fromlist(list(map(hash, record.keys)))  # quicker than one by one
             elif record.skip is not None:
                 self._add(first, run)
                 first += len(run)
@@ -56,7 +57,11 @@ class Numbers:
     def _add(self, first: int, run: array[int]) -> None:
         if not run:
             return
-        self._runs.append((first, run))
+        begin, last = self._runs[-1] if self._runs else (first, run)
+        if last is not run and begin + len(last) == first and len(last) < self._whole:
+            last.extend(run)
+        else:
+            self._runs.append((first, run))
         self._count += len(run)
         while self._count - len(self._runs[0][1]) >= self._size:
             self._count -= len(self._runs.popleft()[1])
