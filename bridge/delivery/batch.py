@@ -31,8 +31,8 @@ MAX_REQUEST_BYTES = 900_000
 
 _FRAMING_BYTES = 90  # around the arguments of a record in RESP, with its time stamp and its digest
 _FRAMING_BYTES_IN_RUN = 60  # the time stamp stands once
-_RUN_ARGUMENTS = 3  # in front of a run
-_RUN_EVENT_ARGUMENTS = 3
+_RUN_ARGUMENTS = 4  # in front of a run
+_RUN_EVENT_ARGUMENTS = 3  # 2 where all of the run are of one type
 
 
 class Counts(NamedTuple):

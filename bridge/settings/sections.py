@@ -197,7 +197,8 @@ class CommitSettings(_Section):
     """One atomic step: a batch of entries and the place after them."""
 
     max_events: int = Field(default=1000, ge=1, le=1500)
-    """Largest batch. Redis runs a batch as one script and serves nobody else meanwhile: 1,000 take about 7 ms."""
+    """Largest batch. Redis runs a batch as one script and serves nobody else meanwhile: 1,000 of
+    250 bytes take about 5 ms, and 900 KB of larger ones 2 ms; one of 8 MB, which goes alone, 35 ms."""
     max_bytes: int = Field(default=MIB, ge=KIB, le=64 * MIB)
     """Largest batch in bytes; one larger event goes alone."""
     in_flight: int = Field(default=2, ge=1, le=8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from itertools import chain
@@ -18,9 +18,10 @@ from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fen
 from bridge.model.place import Place
 from bridge.model.records import Piece, Record, Run
 from bridge.settings import StreamSettings
-from bridge.store.connection import Hear
+from bridge.store.connection import Hear, pack
 from bridge.store.durability import Durability
 from bridge.store.link import Argument, Route, Script
+from bridge.store.packing import LARGE_BYTES, pack_large
 
 __all__ = ["COMMIT", "HEADER", "RedisSink"]
 
@@ -54,41 +55,39 @@ class RedisSink:
             replace(_TOUCH, confirmation=confirmation),
         )
         self._keys = (keys.events, keys.state, keys.seen, keys.dead_letter)
+        self._call = ("EVALSHA", *COMMIT.named(self._keys))
         self._session_id = session_id
         max_age = settings.max_age_seconds
-        self._trims: dict[str, Argument] = {
-            "max_length": settings.max_length or "",
-            "max_age_ms": "" if max_age is None else int(max_age * 1000),
-            "max_letters": settings.max_dead_letters,
-        }
+        self._trims: tuple[Argument, ...] = (
+            settings.max_length or "",
+            "" if max_age is None else int(max_age * 1000),
+            settings.max_dead_letters,
+        )
 
-    def pack(self, token: str, place: Place, after: Place, batch: Iterable[Piece], seal: Seal, phase: Phase) -> bytes:
+    def pack(self, token: str, place: Place, after: Place, batch: Sequence[Piece], seal: Seal, phase: Phase) -> bytes:
         """The commit that follows ``place``, appends ``batch`` and stands at the cursor and mark of ``after``.
 
         To be sent again unchanged until its outcome is known: the script tells whether it had landed.
         """
-        arguments = self._header(
-            token=token,
-            expected=place.commits,
-            follows=place.mark,
-            mark=after.mark,
-            session_id=self._session_id,
-            cursor=_text(after.cursor or ""),
-            ordinal=after.ordinal,
-            phase=phase.value,
-            now=f"{time.time():.3f}",
-            blob=seal.blob,
-            keep_blobs=seal.keep,
-        )
+        arguments: list[Argument] = [
+            *self._call,
+            *(token, place.commits, place.mark, after.mark, self._session_id, _text(after.cursor or "")),  # as HEADER
+            *(after.ordinal, phase, f"{time.time():.3f}", *self._trims, seal.blob, seal.keep),
+        ]
+        data_bytes = events = 0
         received_at, stamp = 0.0, b""
         for record in batch:
             if record.received_at != received_at:  # the same for all events of a chunk
                 received_at = record.received_at
                 stamp = b"%.3f" % received_at
             if isinstance(record, Run):
-                arguments += (b"r", len(record), stamp)
-                arguments += chain.from_iterable(zip(record.keys, record.types, record.datas, strict=True))
-            elif record.dead is not None:
+                events += len(record)
+                data_bytes += record.data_bytes
+                _add_run(arguments, record, stamp)
+                continue
+            events += 1
+            data_bytes += len(record.data)
+            if record.dead is not None:
                 _add_dead_letter(arguments, record, stamp)
             elif record.skip is not None:
                 _add_marker(arguments, record, record.skip, stamp)
@@ -96,7 +95,7 @@ class RedisSink:
                 arguments += (b"e", _text(record.key), _text(record.type), record.data, stamp)
             else:
                 arguments += (b"n", _text(record.key), _text(record.type), record.data, stamp, _text(record.event))
-        return COMMIT.pack(self._keys, arguments)
+        return pack_large(arguments) if data_bytes > LARGE_BYTES * events else pack(*arguments)
 
     async def commit(self, packed: bytes) -> CommitResult:
         """Send it. Raises SinkFault where Redis did not carry it out, or did not say whether it did."""
@@ -127,9 +126,15 @@ class RedisSink:
             self._durability.check(confirmation)
         return result
 
-    def _header(self, **arguments: Argument) -> list[Argument]:
-        arguments |= self._trims
-        return [arguments[name] for name in HEADER]
+
+def _add_run(arguments: list[Argument], run: Run, stamp: bytes) -> None:
+    type, count = run.types[0], len(run)
+    if type and run.types.count(type) == count:
+        arguments += (b"r", count, stamp, type)
+        arguments += chain.from_iterable(zip(run.keys, run.datas, strict=True))
+    else:
+        arguments += (b"r", count, stamp, b"")
+        arguments += chain.from_iterable(zip(run.keys, run.types, run.datas, strict=True))
 
 
 def _add_marker(arguments: list[Argument], record: Record, skip: int, stamp: bytes) -> None:

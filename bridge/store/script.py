@@ -26,6 +26,10 @@ class Script:
     def of(cls, source: str) -> Script:
         return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
+    def named(self, keys: Sequence[str]) -> tuple[Argument, ...]:
+        """What stands in a call between the command and the arguments."""
+        return (self.sha, len(keys), *keys)
+
     def pack(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bytes:
         """The call as bytes, to be sent, and sent again unchanged where the outcome is unknown."""
-        return pack("EVALSHA", self.sha, len(keys), *keys, *arguments)
+        return pack("EVALSHA", *self.named(keys), *arguments)

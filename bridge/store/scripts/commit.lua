@@ -5,7 +5,8 @@
 --
 -- KEYS  1 stream  2 state  3 seen  4 dead letters
 -- ARGV  as unpacked below, then the records:
---         'r' count received_at, then count times: id type data              events named `message`, of one chunk
+--         'r' count received_at type, then count times: id data              events named `message`, of one chunk
+--         'r' count received_at '', then count times: id type data           such events of several types
 --         'e' id type data received_at              such an event by itself
 --         'n' id type data received_at event        an event with another name
 --         'm' id type data received_at skip         a marker: it takes no number, but may skip some
@@ -39,13 +40,14 @@ if commits ~= expected or last_mark ~= follows then
 end
 
 -- A script is atomic but not transactional: an error midway leaves the writes before it. So look before the first one.
-local types = { [stream] = 'stream', [dead] = 'stream', [seen] = 'list' }
-for key, wanted in pairs(types) do
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= wanted then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted)
-  end
+-- A length tells of a type as well, and quicker than TYPE. Of the window that is told by the first write itself.
+local function wrong(reply, key, wanted)
+  if not string.find(reply.err, 'WRONGTYPE', 1, true) then return reply end
+  return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. redis.call('TYPE', key).ok .. ', not a ' .. wanted)
 end
+local length, letters_length = redis.pcall('XLEN', stream), redis.pcall('XLEN', dead)
+if type(length) == 'table' then return wrong(length, stream, 'stream') end
+if type(letters_length) == 'table' then return wrong(letters_length, dead, 'stream') end
 
 local entries, letters, pushed = {}, {}, false
 
@@ -57,21 +59,29 @@ local function refuse(reply)
   return reply
 end
 
+if blob ~= '' then
+  local reply = redis.pcall('RPUSH', seen, blob)
+  if type(reply) == 'table' then return wrong(reply, seen, 'list') end
+  pushed = true
+end
+
 local argv, call = ARGV, redis.pcall -- locals are faster, and this loop runs once per event
 local at, last = 15, #argv
 while at <= last do
   local kind = argv[at]
   local added
   if kind == 'r' then
-    local stamp, past = argv[at + 2], at + 3 * argv[at + 1]
-    at = at + 3
+    local stamp, shared = argv[at + 2], argv[at + 3]
+    local step = shared == '' and 3 or 2
+    local past = at + 3 + step * argv[at + 1]
+    at = at + 4
     while at <= past do
       seq = seq + 1
       added = call('XADD', stream, '*', 'id', argv[at], 'session_id', session_id, 'seq', seq,
-        'type', argv[at + 1], 'data', argv[at + 2], 'received_at', stamp)
+        'type', step == 2 and shared or argv[at + 1], 'data', argv[at + step - 1], 'received_at', stamp)
       if type(added) == 'table' then break end
       entries[#entries + 1] = added
-      at = at + 3
+      at = at + step
     end
     if type(added) ~= 'table' then added = nil end
   elseif kind == 'e' then
@@ -102,12 +112,6 @@ while at <= last do
   if kind == 'd' then letters[#letters + 1] = added elseif added then entries[#entries + 1] = added end
 end
 
-if blob ~= '' then
-  local reply = redis.pcall('RPUSH', seen, blob)
-  if type(reply) == 'table' then return refuse(reply) end
-  pushed = true
-end
-
 local written = redis.pcall('HSET', state, 'cursor', cursor, 'seq', seq, 'ordinal', ordinal,
   'commits', expected + 1, 'mark', mark, 'phase', phase, 'updated_at', now)
 if type(written) == 'table' then return refuse(written) end
@@ -125,4 +129,5 @@ if #letters > 0 then
   redis.pcall('HSET', state, 'letters', (tonumber(stands[6] or 0) or 0) + #letters)
   redis.pcall('XTRIM', dead, 'MAXLEN', '~', max_letters)
 end
-return { 'OK', seq, redis.call('XLEN', stream) }
+local trimmed = max_length ~= '' or max_age_ms ~= ''
+return { 'OK', seq, trimmed and redis.call('XLEN', stream) or length + #entries }

@@ -6,14 +6,15 @@ import re
 import time
 from collections.abc import AsyncIterator
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
+import hiredis
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from bridge.delivery.markers import marker
-from bridge.delivery.window import Window, digest_of
+from bridge.delivery.window import Seal, Window, digest_of
 from bridge.errors import FaultKind, SinkFault
 from bridge.lab.redis_server import RedisServer
 from bridge.masking import Secrets
@@ -21,9 +22,9 @@ from bridge.model.keys import session_keys
 from bridge.model.labels import DeadLetterReason, Phase
 from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fenced, RolledBack
 from bridge.model.place import START, Place, Session
-from bridge.model.records import DeadLetter, Record
+from bridge.model.records import DeadLetter, Piece, Record, Run
 from bridge.settings import RedisSettings, StreamSettings
-from bridge.store.commits import HEADER, RedisSink
+from bridge.store.commits import COMMIT, HEADER, RedisSink
 from bridge.store.link import RedisLink
 
 KEYS = session_keys("lens:{<name>}:events", Session(name="chain", session_id="lsn-1"))
@@ -56,7 +57,7 @@ def letter(number: int) -> Record:
     return event(number, type="", dead=DeadLetter(DeadLetterReason.INVALID_JSON, "at 0", truncated=False))
 
 
-def packed(sink: RedisSink, place: Place, *batch: Record, mark: str, token: str = TOKEN) -> bytes:
+def packed(sink: RedisSink, place: Place, *batch: Piece, mark: str, token: str = TOKEN) -> bytes:
     """A commit that follows ``place``."""
     after = place._replace(commits=place.commits + 1, mark=mark)
     return sink.pack(token, place, after, batch, Window(10).seal(batch), Phase.ACTIVE)
@@ -76,6 +77,55 @@ def test_the_header_is_the_one_that_the_script_unpacks() -> None:
     assert tuple(re.split(r",\s+", unpacked[1])) == HEADER
     assert int(unpacked[2]) == len(HEADER)
     assert f"local at, last = {len(HEADER) + 1}, #argv" in script
+
+
+@pytest.mark.parametrize("data_bytes", [10, 64_000])
+def test_each_argument_of_the_header_stands_where_its_name_does(sink: RedisSink, data_bytes: int) -> None:
+    """Small and large events are packed in two ways."""
+    place, after = Place(commits=7, mark="m7"), Place(cursor="c8", ordinal=3, commits=8, mark="m8")
+    record = event(1, data=b"x" * data_bytes)
+    seal = Seal(b"the blob", 0, 5, ("e1",))
+    reader = hiredis.Reader()
+    reader.feed(sink.pack(TOKEN, place, after, [record], seal, Phase.ENDED))
+    command = cast("list[bytes]", reader.gets())
+    keys = [KEYS.events, KEYS.state, KEYS.seen, KEYS.dead_letter]
+    assert [one.decode() for one in command[:7]] == ["EVALSHA", COMMIT.sha, "4", *keys]
+    header = dict(zip(HEADER, (one.decode() for one in command[7:]), strict=False))
+    assert abs(float(header.pop("now")) - time.time()) < 60
+    assert header == {
+        "token": TOKEN,
+        "expected": "7",
+        "follows": "m7",
+        "mark": "m8",
+        "session_id": "lsn-1",
+        "cursor": "c8",
+        "ordinal": "3",
+        "phase": "ended",
+        "max_length": "",
+        "max_age_ms": "",
+        "max_letters": str(StreamSettings().max_dead_letters),
+        "blob": "the blob",
+        "keep_blobs": "5",
+    }
+    assert command[7 + len(HEADER) :] == [b"e", b"e1", b"t", record.data, b"101.500"]
+
+
+@pytest.mark.parametrize("types", [["t"] * 3, ["t", "u", "t"], [""] * 3, ["", "t", "t"], ["t"]], ids=repr)
+async def test_a_run_becomes_the_entries_of_its_events(sink: RedisSink, redis: Redis, types: list[str]) -> None:
+    """Whether they are all of one type or not, between events by themselves."""
+    events = [event(number, type=type, received_at=7.5) for number, type in enumerate(types, 2)]
+    keys, datas, digests = ([getattr(one, name) for one in events] for name in ("key", "data", "digest"))
+    run = Run.of(keys, types, datas, digests, 7.5)
+    last = event(len(types) + 2)
+    result = await sink.commit(packed(sink, START, event(1), run, last, mark="m1"))
+    assert result == Committed(seq=len(types) + 2, length=len(types) + 2)
+    assert await entries(redis) == [
+        {
+            **{"id": one.key, "session_id": "lsn-1", "seq": str(number), "type": one.type, "data": one.data.decode()},
+            "received_at": f"{one.received_at:.3f}",
+        }
+        for number, one in enumerate([event(1), *events, last], 1)
+    ]
 
 
 async def test_another_token_with_the_same_number_is_fenced(sink: RedisSink, redis: Redis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -359,10 +360,13 @@ async def test_a_key_of_another_type_leaves_everything_untouched(writer: Writer,
     assert await writer.commit(event(1), letter(2)) == Committed(seq=1, length=1)
 
 
-async def test_a_wrong_type_names_the_key(writer: Writer, redis: Redis) -> None:
+@pytest.mark.parametrize(
+    ("key", "wanted"), [(KEYS.events, "stream"), (KEYS.dead_letter, "stream"), (KEYS.seen, "list")]
+)
+async def test_a_wrong_type_names_the_key(writer: Writer, redis: Redis, key: str, wanted: str) -> None:
     """So that one knows where to look."""
-    await redis.set(KEYS.dead_letter, "x")
-    with pytest.raises(SinkFault, match=r"lens:\{line-1\}:dead-letter is a string, not a stream"):
+    await redis.set(key, "x")
+    with pytest.raises(SinkFault, match=rf"{re.escape(key)} is a string, not a {wanted}"):
         await writer.commit(event(1))
 
 
@@ -465,7 +469,7 @@ async def test_a_user_without_one_command_never_writes_half_a_commit(
         await redis.acl_deluser("app")
 
 
-@pytest.mark.parametrize("command", ["XADD", "HSET", "RPUSH", "HMGET", "TYPE"])
+@pytest.mark.parametrize("command", ["XADD", "HSET", "RPUSH", "HMGET", "XLEN"])
 async def test_a_missing_permission_is_told_as_that(redis_server: RedisServer, redis: Redis, command: str) -> None:
     """With the command's name, so that it can be granted."""
     await redis.acl_setuser("app", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all"])
