@@ -121,7 +121,11 @@ async def test_a_run_becomes_the_entries_of_its_events(sink: RedisSink, redis: R
     assert result == Committed(seq=len(types) + 2, length=len(types) + 2)
     assert await entries(redis) == [
         {
-            **{"id": one.key, "session_id": "lsn-1", "seq": str(number), "type": one.type, "data": one.data.decode()},
+            "id": one.key,
+            "session_id": "lsn-1",
+            "seq": str(number),
+            "type": one.type,
+            "data": one.data.decode(),
             "received_at": f"{one.received_at:.3f}",
         }
         for number, one in enumerate([event(1), *events, last], 1)
