@@ -67,7 +67,7 @@ async def test_batches_stay_below_the_published_limits_of_managed_services(
         await running.committed(events)
         await running.stopped()
     assert service.refused == 0
-    assert service.most_arguments > 3_000 or service.most_bytes > 600_000, "as large as they may be"
+    assert service.most_arguments > 2_000 or service.most_bytes > 600_000, "as large as they may be"
     assert service.most_arguments <= 3_900
     assert service.most_bytes <= 900_000
 
