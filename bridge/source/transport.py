@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -37,6 +38,11 @@ BODY = "body"
 
 _MAX_HEADER_BYTES = 64 * 1024
 """Of one line of an answer's header. Proxies add policies and cookies of more than the 8 KiB that aiohttp allows."""
+
+
+_MOST_AT_ONCE_BYTES = 1024 * 1024
+"""How much is read from a socket at once where asyncio's 256 KiB were not enough. With events of 64 KB that takes a
+tenth of the worker's time away; a session of small ones never gets there."""
 
 
 def open_client(settings: SourceSettings, proxy: ProxyChoice | None = None) -> httpx.AsyncClient:
@@ -155,8 +161,10 @@ class _Tap(asyncio.Protocol):
         self._protocol = protocol
         self._sink: Callable[[bytes], bool] | None = None
         self._crash: Exception | None = None
-        if protocol.transport is not None:
-            protocol.transport.set_protocol(self)
+        self._full_bytes: float = math.inf
+        if (transport := protocol.transport) is not None:
+            self._full_bytes = getattr(transport, "max_size", math.inf)  # asyncio's own, without TLS
+            transport.set_protocol(self)
 
     async def flow(self, sink: Callable[[bytes], bool]) -> None:
         """See `Body.flow`."""
@@ -175,10 +183,19 @@ class _Tap(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._protocol.data_received(data)
+        if len(data) >= self._full_bytes:
+            self._read_more()
         if self._sink is not None:
             self._pour()
         elif self._content.filled:
             self._content.wake()
+        self._content.hold_back()
+
+    def _read_more(self) -> None:
+        """There was more than is read at once: large events cost most by the turns of the loop that they take."""
+        self._full_bytes = math.inf
+        if (transport := self._protocol.transport) is not None:
+            transport.max_size = _MOST_AT_ONCE_BYTES  # type: ignore[attr-defined]  # asked for above
 
     def _pour(self) -> None:
         while self._sink is not None and (piece := self._content.take()):
@@ -206,7 +223,7 @@ class _Tap(asyncio.Protocol):
 
 
 class _Bytes(StreamReader):
-    """aiohttp's reader without an account of chunks, which leaves it to others to wake who waits for data."""
+    """aiohttp's reader without an account of chunks, which leaves it to others to wake who waits, and to pause."""
 
     __slots__ = ()
 
@@ -227,13 +244,16 @@ class _Bytes(StreamReader):
         """Nothing is kept of it."""
 
     def feed_data(self, data: bytes, size: int = 0) -> bool:
-        """Keep it, and ask for a pause where that is too much."""
+        """Keep it."""
         if data:
             self._size += len(data)
             self._buffer.append(data)
-        if self._size > self._high_water:
-            self._protocol.pause_reading()
         return False
+
+    def hold_back(self) -> None:
+        """Pause where there is too much that nobody takes."""
+        if self._size > self._high_water and not self._protocol._reading_paused:
+            self._protocol.pause_reading()
 
     def take(self) -> bytes:
         """All that is there."""
