@@ -33,7 +33,7 @@ settings outside of `config`. */}}
 {{- range $path := $refused.needed -}}
 {{- $place := include "lens-bridge.at" (list $values $path) | fromJson -}}
 {{- if and $place.parent (not $place.set) -}}
-{{- $_ := set $found "problems" (append $found.problems (printf "%s: must not be null; leave it out, and its default holds" $path)) -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "%s: must not be null; leave it out, and its default holds (where a newer chart says this, use --reset-then-reuse-values in the place of --reuse-values)" $path)) -}}
 {{- end -}}
 {{- end -}}
 {{- range $path, $advice := $refused.never -}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ import yaml
 from bridge.errors import ConfigurationError
 from bridge.settings import Settings
 from bridge.settings.loading import load
-from tests.deploy.chart import MINIMAL, ValuesError, render, with_values
+from tests.deploy.chart import ValuesError, render, with_values
 from tests.deploy.chart_schema import OWNED, REFUSED
-from tests.deploy.chart_values import documented_values
-from tests.support.deploy.needs import need_module
 
 SECRET = "s3cr3t-0f-the-test"
 KEY = "atai_live_key"
@@ -339,39 +336,3 @@ def test_what_would_stop_the_pod_is_refused_with_what_to_do(changes: dict[str, A
     with pytest.raises(ValuesError, match=words) as refused:
         render(with_values(**changes))
     assert SECRET not in str(refused.value)
-
-
-PATHS = sorted({one.path.rsplit(".", n)[0] for one in documented_values() for n in range(one.path.count(".") + 1)})
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_a_null_takes_a_value_back_or_is_refused_by_its_name(path: str) -> None:
-    """`--set NAME=null`: what can be without is without, valid for Kubernetes; the rest is one line, no trace."""
-    validator = need_module("kubernetes_validate.utils", "kubernetes-validate")
-    values = with_values(**{path.replace(".", "__"): None})
-    said = chart_refuses(values)
-    if said:
-        (line,) = said.splitlines()
-        assert re.search(rf"(^|[ :]){re.escape(path)}( to |: )", line), line
-        assert "nil pointer" not in line
-    else:
-        for one in render(values).manifests:
-            validator.validate(one, "1.28", strict=True)
-
-
-def test_an_optional_list_may_be_set_to_nothing() -> None:
-    """A later values file may take back what an earlier one set."""
-    names = (
-        "sessions",
-        "extraEnv",
-        "envFrom",
-        "extraVolumes",
-        "extraVolumeMounts",
-        "initContainers",
-        "extraContainers",
-        "hostAliases",
-        "lifecycle",
-        "dnsConfig",
-    )
-    release = render(MINIMAL | dict.fromkeys(names))
-    assert yaml.safe_load(release.settings_file)["sessions"] == []

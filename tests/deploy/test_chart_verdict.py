@@ -19,7 +19,7 @@ from tests.deploy.chart_schema import OWNED
 from tests.deploy.test_chart_refusals import chart_refuses, worker_refuses
 
 SECTIONS: dict[str, Any] = schema()["$defs"]
-many = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def agree(values: dict[str, Any], *, of_its_type: bool = True) -> None:
@@ -60,7 +60,7 @@ def of_the_type(limits: dict[str, Any], value: object) -> bool:
 
 def around(limits: dict[str, Any]) -> Iterator[object]:
     """Values at the limits, just inside and just outside, and of every other type."""
-    yield from (None, True, False, "", "x", "1", "1.5", "NaN", 0, 1, -1, 1.0, 1.5, 2.0, 1e300, [], [1], {}, {"a": 1})
+    yield from (None, True, False, "", "x", "1", "1.5", "NaN", 0, 1, -1, 1.5, 1e300, [], [1], {}, {"a": 1})
     step = 1 if limits.get("type") == "integer" else 1e-3
     for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         if name in limits:
