@@ -46,7 +46,7 @@ def limits_of(path: str) -> dict[str, Any]:
         field = SECTIONS[field["$ref"].rpartition("/")[2]]
     for choice in field.get("anyOf", ()):
         if choice.get("type") != "null":
-            return field | choice
+            return {**field, **choice}
     return field
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -24,13 +25,7 @@ SESSION = "lsn-250313c2177253cbaa7a73542edd90"
 EVENTS = "lens:{camera-1}:events"
 TEXT = (EXAMPLES / UNIT).read_text()
 SETTINGS_FILE = (EXAMPLES / "bridge.yaml").read_text()
-
-
-@pytest_asyncio.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    """A lens API on loopback."""
-    async with Simulator() as running:
-        yield running
+README = (EXAMPLES / "README.md").read_text()
 
 
 @pytest_asyncio.fixture
@@ -83,6 +78,16 @@ def test_systemd_waits_longer_than_the_worker_takes_to_stop() -> None:
         assert int(directive("TimeoutStopSec")) >= one.worker.grace_period_seconds + 5
 
 
+def test_an_administrator_is_told_to_put_there_what_the_unit_reads() -> None:
+    """Each file below /etc, under the name that the unit has for it."""
+    read = set(re.findall(r"[=:](/etc/\S+)$", TEXT, re.MULTILINE))
+    assert read == {"/etc/lens-bridge/bridge.yaml", "/etc/lens-bridge/api-key"}
+    assert read == set(re.findall(r"^install -D .* (/etc/\S+)$", README, re.MULTILINE))
+    assert f"install -m 644 {UNIT} /etc/systemd/system/" in README
+    assert directive("ExecStart").split()[0].removesuffix("/bin/lens-bridge") == "/opt/lens-bridge"
+    assert "python3 -m venv /opt/lens-bridge" in README
+
+
 @pytest.mark.timeout(300)
 async def test_systemd_has_no_objection_to_the_unit(machine: Machine) -> None:
     """Every name and value is one that it knows, the program is there, and little of the machine is exposed."""
@@ -93,7 +98,13 @@ async def test_systemd_has_no_objection_to_the_unit(machine: Machine) -> None:
     code, said = await machine.execute("systemd-analyze", "security", "--offline=yes", "--threshold=20", unit)
     assert code == 0, said[-2000:]  # an exposure of 2.0 of 10 at most
     print("\n" + said.strip().splitlines()[-1])
-    wrong = machine.root / "etc" / "systemd" / "system" / "wrong.service"
+    system = machine.root / "etc" / "systemd" / "system"
+    (drop_in,) = re.findall(r"```ini\n(.*?)```", README, re.DOTALL)  # for a Redis with a password
+    (system / "elsewhere.service").write_text(TEXT)
+    (system / "elsewhere.service.d").mkdir()
+    (system / "elsewhere.service.d" / "override.conf").write_text(drop_in)
+    assert await machine.execute(*verify, "/etc/systemd/system/elsewhere.service") == (0, "")
+    wrong = system / "wrong.service"
     wrong.write_text(TEXT.replace("ProtectSystem=strict", "ProtectSystem=stricter"))
     assert "protect system" in (await machine.execute(*verify, f"/etc/systemd/system/{wrong.name}"))[1]
 
@@ -138,7 +149,7 @@ async def test_a_worker_that_is_killed_comes_back_and_goes_on_where_it_was(
     await machine.systemctl("stop", UNIT)
     assert await machine.property("Result") == "success"
     assert "worker.stopped" in await machine.journal()
-    entries = await redis.xrange(EVENTS)
+    entries: Any = await redis.xrange(EVENTS)
     assert [int(fields[b"seq"]) for _, fields in entries] == [1, 2]
     assert not await redis.keys("lens:*:lease:*"), "the session is free for the next worker"
 
