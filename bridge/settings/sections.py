@@ -301,7 +301,7 @@ class Settings(BaseSettings):
     sessions: Annotated[
         tuple[SessionSettings, ...], BeforeValidator(session_list, json_schema_input_type=SessionInput)
     ] = ()
-    """The sessions to read. A list of ids or of `name` and `session_id`, or a mapping of name to id or to `session_id`; in
+    """The sessions to read. A list of ids or of `name` and `session_id`, or a mapping of name to id or `session_id`; in
     the environment also `lsn-a,lsn-b` or `name=lsn-a,…`. A worker without any stands by."""
 
     @classmethod
