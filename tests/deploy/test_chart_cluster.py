@@ -27,9 +27,8 @@ OF_THE_ENDPOINT: dict[str, Any] = {
 }
 
 
-def named(release: Any) -> tuple[str, Any, Any]:
+def named(spec: dict[str, Any]) -> tuple[str, Any, Any]:
     """What of a pod is about names."""
-    spec = release.worker["spec"]
     return spec.get("dnsPolicy", ""), spec.get("dnsConfig"), spec.get("hostAliases")
 
 
@@ -115,9 +114,11 @@ def test_workers_are_replaced_as_they_are_told(strategy: dict[str, Any], made: d
 
 
 def test_names_are_looked_up_where_the_values_say() -> None:
-    """Policy, name servers and the lines of /etc/hosts; without any of them nothing is said."""
-    assert named(render(EVERYTHING)) == tuple(EVERYTHING[name] for name in ("dnsPolicy", "dnsConfig", "hostAliases"))
-    assert named(render()) == ("", None, None)
+    """Policy, name servers and the lines of /etc/hosts, for `helm test` too; without any of them nothing is said."""
+    wanted = tuple(EVERYTHING[name] for name in ("dnsPolicy", "dnsConfig", "hostAliases"))
+    for release, names in ((render(EVERYTHING), wanted), (render(), ("", None, None))):
+        for pod in (release.worker, release.one("Pod")):
+            assert named(pod["spec"]) == names
 
 
 @pytest.mark.parametrize(

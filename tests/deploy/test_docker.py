@@ -155,6 +155,9 @@ async def test_the_worker_of_the_compose_file_bridges_becomes_healthy_and_stops_
     assert status["Uid"].split() == ["10001"] * 4
     assert {int(status[one], 16) for one in ("CapPrm", "CapEff", "CapBnd")} == {0}
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    code, said = await container.execute("python", "-c", "open('/tmp/written', 'w')")
+    assert code, "the file system is read-only"
+    assert "Read-only file system" in said
     code, said = await container.execute("lens-bridge", "verify")
     assert code == 0, said
     assert "no fault found" in said

@@ -155,6 +155,25 @@ async def test_a_worker_that_is_killed_comes_back_and_goes_on_where_it_was(
 
 
 @pytest.mark.timeout(300)
+async def test_a_new_key_arrives_with_a_restart_and_costs_no_event(
+    machine: Machine, simulator: Simulator, redis: Redis
+) -> None:
+    """The service reads a copy that systemd makes when it starts."""
+    session = simulator.create_session(SESSION)
+    session.emit({"type": "inference.result", "number": 0})
+    await started(machine)
+    await until(lambda: length(redis, 1), "the first event is in Redis")
+    simulator.api_keys[:] = ["rotated-key"]
+    (machine.root / "etc" / "lens-bridge" / "api-key").write_text("rotated-key\n")
+    session.emit({"type": "inference.result", "number": 1})
+    await machine.systemctl("restart", UNIT)
+    session.emit({"type": "inference.result", "number": 2})
+    await until(lambda: length(redis, 3), "every event is in Redis")
+    entries: Any = await redis.xrange(EVENTS)
+    assert [int(fields[b"seq"]) for _, fields in entries] == [1, 2, 3]
+
+
+@pytest.mark.timeout(300)
 async def test_bad_configuration_is_told_once_and_not_tried_again(machine: Machine) -> None:
     """A person has to mend it; the line that says how is the last in the journal."""
     (machine.root / "etc" / "lens-bridge" / "bridge.yaml").write_text("log: {levell: debug}\n")
