@@ -53,6 +53,17 @@ def test_a_monitor_has_what_it_was_given_where_the_operator_looks(monitor: str) 
     assert plain["spec"][ENDPOINTS[monitor]] == [{"port": "http", "path": "/metrics", "interval": "30s"}]
 
 
+@pytest.mark.parametrize(("timeout", "interval"), [("999ms", "1s"), ("1m30s", "90s"), ("59s", "1m"), ("10s", "0.5h")])
+def test_a_scrape_may_take_as_long_as_the_interval(timeout: str, interval: str) -> None:
+    """Units are told apart, and a duration that is none is refused."""
+    values = with_values(metrics__podMonitor={"enabled": True, "scrapeTimeout": timeout, "interval": interval})
+    if "." in interval:
+        with pytest.raises(ValuesError, match="interval"):
+            render(values)
+    else:
+        assert render(values).one("PodMonitor")["spec"]["podMetricsEndpoints"][0]["scrapeTimeout"] == timeout
+
+
 def test_a_service_monitor_finds_the_service_and_its_port_and_no_other() -> None:
     """Not that of the trial Redis beside it."""
     release = render(with_values(redis__trial__enabled=True, metrics__serviceMonitor__enabled=True))
