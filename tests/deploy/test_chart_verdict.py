@@ -18,6 +18,8 @@ from tests.deploy.chart import with_values
 from tests.deploy.chart_schema import OWNED
 from tests.deploy.test_chart_refusals import chart_refuses, worker_refuses
 
+pytestmark = pytest.mark.timeout(900)  # many installations are rendered, on a machine that may be busy
+
 SECTIONS: dict[str, Any] = schema()["$defs"]
 many = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -165,6 +167,8 @@ def test_of_any_address_of_redis_both_take_and_refuse_the_same(
 )  # fmt: skip
 @example("source.proxy", "http://", "a:65535", "/")
 @example("source.proxy", "http://", "a:65536", "/")
+@example("source.base_url", "http://", "a:", "")
+@example("source.proxy", "https://", "a:", "/")
 def test_of_any_address_of_the_api_and_its_proxy_both_take_and_refuse_the_same(
     path: str, scheme: str, host: str, tail: str
 ) -> None:
