@@ -40,6 +40,7 @@ __all__ = [
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 KIB, MIB = 1024, 1024 * 1024
+COUNTED = 2**53 - 1  # Lua, JSON and Helm count no further: beyond it a cap would not cap
 
 
 def _secret(check: Any) -> AfterValidator:
@@ -181,13 +182,13 @@ class StreamSettings(_Section):
     key: str = "lens:{<name>}:events"
     """Template of the stream key. `<name>` and `<session_id>` are filled in; braces stand for themselves, as a Redis
     hash tag: `lens:{all}:events` is one stream for all sessions."""
-    max_length: int | None = Field(default=None, ge=1)
+    max_length: int | None = Field(default=None, ge=1, le=COUNTED)
     """Trim to about this many entries after each commit. Unread entries go too, so leave it out where memory allows."""
     max_age_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Trim entries older than about this."""
     markers: bool = True
     """Write `bridge.gap` and `bridge.session.ended` entries into the stream."""
-    max_dead_letters: int = Field(default=10_000, ge=1)
+    max_dead_letters: int = Field(default=10_000, ge=1, le=COUNTED)
     """Cap of the dead-letter stream, in entries."""
     max_dead_letter_bytes: int = Field(default=64 * KIB, ge=0, le=16 * MIB)
     """How much of an undeliverable event a dead letter keeps."""
@@ -204,9 +205,9 @@ class CommitSettings(_Section):
     in_flight: int = Field(default=2, ge=1, le=8)
     """How many batches of a session may be under way at once, so that Redis works while the next one is prepared. Each
     names the one that it follows, so none can land without that; more than two bring next to nothing."""
-    buffer_events: int = Field(default=2_000, ge=1)
+    buffer_events: int = Field(default=2_000, ge=1, le=COUNTED)
     """Events kept while Redis is away or slow. Beyond it reading stops and TCP pushes back."""
-    buffer_bytes: int = Field(default=2 * MIB, ge=KIB)
+    buffer_bytes: int = Field(default=2 * MIB, ge=KIB, le=COUNTED)
     """The same in bytes; one larger event is let in when the buffer is empty."""
 
 
@@ -273,7 +274,14 @@ class SessionSettings(_Section):
     """Stable name for consumers: give a new session the old name and they keep their stream key. Default: its id."""
 
 
-SessionInput = str | list[str | SessionSettings] | dict[Name, Name]
+class SessionUnderName(_Section):
+    """One lens session, whose name stands in front of it."""
+
+    session_id: Name
+    """The id that the lens API gave."""
+
+
+SessionInput = str | list[str | SessionSettings] | dict[Name, Name | SessionUnderName]
 
 
 class Settings(BaseSettings):
@@ -294,8 +302,8 @@ class Settings(BaseSettings):
     sessions: Annotated[
         tuple[SessionSettings, ...], BeforeValidator(session_list, json_schema_input_type=SessionInput)
     ] = ()
-    """The sessions to read. A list of ids or of `name` and `session_id`, or a mapping of name to id; in the environment
-    also `lsn-a,lsn-b` or `name=lsn-a,…`. A worker without any stands by."""
+    """The sessions to read. A list of ids or of `name` and `session_id`, or a mapping of name to id or `session_id`; in
+    the environment also `lsn-a,lsn-b` or `name=lsn-a,…`. A worker without any stands by."""
 
     @classmethod
     def settings_customise_sources(

@@ -101,7 +101,7 @@ def session_list(value: object) -> object:
     if isinstance(value, str):
         value = _from_text(value.strip())
     if isinstance(value, dict):
-        return [{"name": name, "session_id": session_id} for name, session_id in value.items()]
+        return [_under(name, one) for name, one in value.items()]
     if isinstance(value, list | tuple):
         return [_named(one) if isinstance(one, str) else one for one in value]
     return value
@@ -116,6 +116,15 @@ def _from_text(text: str) -> object:
         raise ValueError(
             f"is not valid JSON at character {error.pos + 1}; or write lsn-a,lsn-b or name=lsn-a"
         ) from None
+
+
+def _under(name: object, given: object) -> dict[object, object]:
+    """One of a mapping: its id alone, or what a session of a list has but for the name, which stands in front."""
+    if not isinstance(given, dict):
+        return {"name": name, "session_id": given}
+    if "name" in given:
+        raise ValueError(f"{name}: the name stands in front already; remove name")
+    return {"name": name, **given}
 
 
 def _named(text: str) -> dict[str, str]:

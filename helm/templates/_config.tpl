@@ -54,10 +54,25 @@ it: those are files, named here. */}}
 {{- end -}}
 
 {{/* Longer than the worker itself takes to stop: it must never be killed while it commits what it has read. The margin is at
-least 5 seconds, by the schema of the values. */}}
+least 5 seconds, by the schema of the values. Kubernetes' clock runs from before `preStop`. */}}
 {{- define "lens-bridge.terminationSeconds" -}}
 {{- $grace := include "lens-bridge.setting" (list . "worker" "grace_period_seconds") | float64 -}}
-{{- add (ceil $grace | int) .Values.terminationMarginSeconds -}}
+{{- add (ceil $grace | int) .Values.terminationMarginSeconds (dig "preStop" "sleep" "seconds" 0 (default dict .Values.lifecycle) | int) -}}
+{{- end -}}
+
+{{/* How a pod finds names. */}}
+{{- define "lens-bridge.podNames" -}}
+{{- with .Values.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* The port that a URL names, or another: (list URL PORT). The colons of an IPv6 address name none. */}}

@@ -64,3 +64,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ include "lens-bridge.selector" . }}
 {{ include "lens-bridge.commonLabels" . }}
 {{- end -}}
+
+{{/* By which labels the series of this release are found: what the operator makes of a monitor's name. */}}
+{{- define "lens-bridge.job" -}}
+{{- if .Values.metrics.podMonitor.enabled -}}
+job="{{ default .Release.Namespace .Values.metrics.podMonitor.namespace }}/{{ include "lens-bridge.fullname" . }}"
+{{- else -}}
+namespace="{{ .Release.Namespace }}",job="{{ include "lens-bridge.fullname" . }}"
+{{- end -}}
+{{- end -}}

@@ -7,6 +7,8 @@ template begins with it, since Helm promises no order and what is refused here w
 {{- include "lens-bridge.checkImage" (list . $found) -}}
 {{- include "lens-bridge.checkSecrets" (list . $found) -}}
 {{- include "lens-bridge.checkPod" (list . $found) -}}
+{{- include "lens-bridge.checkScale" (list . $found) -}}
+{{- include "lens-bridge.checkMonitors" (list . $found) -}}
 {{- include "lens-bridge.checkAddresses" (list . $found) -}}
 {{- include "lens-bridge.checkPairs" (list . $found) -}}
 {{- include "lens-bridge.checkSessions" (list . $found) -}}
@@ -16,8 +18,8 @@ template begins with it, since Helm promises no order and what is refused here w
 {{- end -}}
 {{- end -}}
 
-{{/* Values that are called otherwise, and texts in the place of mappings: refused-values.yaml; and the worker's settings
-outside of `config`. */}}
+{{/* Values that are called otherwise, texts in the place of mappings, and nulls: refused-values.yaml; and the worker's
+settings outside of `config`. */}}
 {{- define "lens-bridge.misplaced" -}}
 {{- $values := (index . 0).Values -}}
 {{- $found := index . 1 -}}
@@ -26,6 +28,12 @@ outside of `config`. */}}
 {{- $place := include "lens-bridge.at" (list $values $path) | fromJson -}}
 {{- if and $place.parent (not (kindIs "map" $place.value)) -}}
 {{- $_ := set $found "problems" (append $found.problems (printf "%s: %s" $path $advice)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $path := $refused.needed -}}
+{{- $place := include "lens-bridge.at" (list $values $path) | fromJson -}}
+{{- if and $place.parent (not $place.set) -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "%s: must not be null; leave it out, and its default holds (where a newer chart says this, use --reset-then-reuse-values in the place of --reuse-values)" $path)) -}}
 {{- end -}}
 {{- end -}}
 {{- range $path, $advice := $refused.never -}}
@@ -128,30 +136,5 @@ can't be seen, so with it nothing is missed. */}}
 {{- if gt (len .) 1 -}}
 {{- $_ := set $found "problems" (append $found.problems (printf "%s: set only one" (join " and " .))) -}}
 {{- end -}}
-{{- end -}}
-{{- end -}}
-
-{{/* Names that the pod has already. Kubernetes would say so only when the objects are made. */}}
-{{- define "lens-bridge.checkPod" -}}
-{{- $values := (index . 0).Values -}}
-{{- $found := index . 1 -}}
-{{- range $values.extraVolumes -}}
-{{- if has .name (list "config" "secrets") -}}
-{{- $_ := set $found "problems" (append $found.problems (printf "extraVolumes: %s is a volume of the chart's own; use another name" .name)) -}}
-{{- end -}}
-{{- end -}}
-{{- range $values.extraVolumeMounts -}}
-{{- if regexMatch "^/etc/lens-bridge(/(config|secrets)(/.*)?)?/?$" .mountPath -}}
-{{- $_ := set $found "problems" (append $found.problems (printf "extraVolumeMounts: %s is where the chart's own files are; use another mountPath" .mountPath)) -}}
-{{- end -}}
-{{- end -}}
-{{- range concat (default list $values.initContainers) (default list $values.extraContainers) -}}
-{{- if eq .name "worker" -}}
-{{- $_ := set $found "problems" (append $found.problems "initContainers and extraContainers: worker is the chart's own container; use another name") -}}
-{{- end -}}
-{{- end -}}
-{{- $prefix := $values.metrics.prometheusRule.runbookPrefix -}}
-{{- if and $prefix (not (regexMatch "^https?://[^/\\s]" $prefix)) -}}
-{{- $_ := set $found "problems" (append $found.problems "metrics.prometheusRule.runbookPrefix: must begin with https:// or http://; a link to anything else is dead") -}}
 {{- end -}}
 {{- end -}}

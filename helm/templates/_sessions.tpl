@@ -1,11 +1,17 @@
 {{/* The sessions, however they are written, as a list in JSON of `where` in the values, `name` and `session_id`; and of
-a mapping whether it lacks its id (`incomplete`), and the keys in it that a session does not have (`unknown`). */}}
+a mapping whether it lacks its id (`incomplete`), has a second name (`renamed`), and the keys in it that a session does
+not have (`unknown`). */}}
 {{- define "lens-bridge.sessionList" -}}
 {{- $list := list -}}
 {{- $sessions := default list .Values.sessions -}}
 {{- if kindIs "map" $sessions -}}
-{{- range $name, $id := $sessions -}}
-{{- $list = append $list (dict "where" (printf "sessions.%s" $name) "name" $name "session_id" $id) -}}
+{{- range $name, $one := $sessions -}}
+{{- $where := printf "sessions.%s" $name -}}
+{{- if kindIs "map" $one -}}
+{{- $list = append $list (dict "where" $where "name" $name "session_id" (get $one "session_id") "incomplete" (not (hasKey $one "session_id")) "renamed" (hasKey $one "name") "unknown" (omit $one "name" "session_id" | keys | sortAlpha)) -}}
+{{- else -}}
+{{- $list = append $list (dict "where" $where "name" $name "session_id" $one) -}}
+{{- end -}}
 {{- end -}}
 {{- else -}}
 {{- range $place, $one := $sessions -}}
@@ -47,6 +53,8 @@ a mapping whether it lacks its id (`incomplete`), and the keys in it that a sess
 {{- end -}}
 {{- if .incomplete -}}
 {{- $wrong = "session_id is required: the id that the lens API gave" -}}
+{{- else if .renamed -}}
+{{- $wrong = "the name stands in front already; remove name" -}}
 {{- else if .unknown -}}
 {{- $wrong = printf "%s is unknown; a session has session_id and name" (index .unknown 0) -}}
 {{- else if $wrong -}}

@@ -48,7 +48,7 @@
 {{/* One line about an address; it repeats no part of it that could be a secret. */}}
 {{- define "lens-bridge.addressProblem" -}}
 {{- $host := `(\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]|[^\s:/?#@\[\]]+)` -}}
-{{- $port := `(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?` -}}
+{{- $port := `(:(0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?)?` -}}
 {{- if regexMatch `^[^:/?#]*://[^/?#]*@` .url -}}
 {{ .at }}: must hold no user or password; {{ .user }}
 {{- else if regexMatch `[\s\x00-\x1f\x7f]` .url -}}

@@ -20,7 +20,7 @@ from tests.deploy.chart_values import CHART, Value, documented_values
 __all__ = ["FILE", "render"]
 
 FILE = CHART / "values.schema.json"
-REFUSED: dict[str, dict[str, str]] = yaml.safe_load((CHART / "refused-values.yaml").read_text(encoding="utf-8"))
+REFUSED: dict[str, Any] = yaml.safe_load((CHART / "refused-values.yaml").read_text(encoding="utf-8"))
 
 Schema = dict[str, Any]
 
@@ -55,6 +55,66 @@ _NAMED: Schema = {
     "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
 }
 
+_TEXTS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}}
+_SHARE: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+%$"}]}
+_DURATION = "([0-9]+(ms|s|m|h))+"
+
+
+def _strict(properties: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+# As in the APIs of Kubernetes and of the Prometheus Operator.
+_SCALING: Schema = _strict(
+    {
+        "stabilizationWindowSeconds": {"type": "integer", "minimum": 0, "maximum": 3600},
+        "selectPolicy": {"enum": ["Max", "Min", "Disabled"]},
+        "tolerance": {"type": ["number", "string"]},
+        "policies": {
+            "type": "array",
+            "items": _strict(
+                {
+                    "type": {"enum": ["Pods", "Percent"]},
+                    "value": {"type": "integer", "minimum": 1},
+                    "periodSeconds": {"type": "integer", "minimum": 1, "maximum": 1800},
+                }
+            )
+            | {"required": ["type", "value", "periodSeconds"]},
+        },
+    }
+)
+_BEHAVIOR = _strict({"scaleUp": _SCALING, "scaleDown": _SCALING})
+_ACTION = _strict(
+    {
+        "exec": {"type": "object", "required": ["command"]},
+        "httpGet": {"type": "object", "required": ["port"]},
+        "sleep": _strict({"seconds": {"type": "integer", "minimum": 0}}) | {"required": ["seconds"]},
+        "tcpSocket": {"type": "object", "required": ["port"]},
+    }
+) | {"minProperties": 1, "maxProperties": 1}
+_DNS = _strict(
+    {
+        "nameservers": _TEXTS | {"maxItems": 3},
+        "searches": _TEXTS | {"maxItems": 32},
+        "options": {
+            "type": "array",
+            "items": _strict({"name": {"type": "string", "minLength": 1}, "value": {"type": "string"}})
+            | {"required": ["name"]},
+        },
+    }
+)
+_ALIASES: Schema = {
+    "type": "array",
+    "items": _strict({"ip": {"type": "string", "minLength": 2}, "hostnames": _TEXTS | {"minItems": 1}})
+    | {"required": ["ip", "hostnames"]},
+}
+_MONITOR: dict[str, Schema] = {
+    "interval": {"type": "string", "pattern": f"^{_DURATION}$"},
+    "scrapeTimeout": {"type": "string", "pattern": f"^({_DURATION})?$"},
+    "targetLabels": _TEXTS,
+    "podTargetLabels": _TEXTS,
+}
+
 # What cannot be seen from a default.
 _CLOSER: dict[str, Schema] = {
     "sessions": {"type": ["array", "object", "null"]},
@@ -72,7 +132,18 @@ _CLOSER: dict[str, Schema] = {
     "podDisruptionBudget.maxUnavailable": {
         "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]*%$"}]
     },
-    "metrics.podMonitor.interval": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"},
+    **{
+        f"metrics.{one}.{name}": schema for one in ("podMonitor", "serviceMonitor") for name, schema in _MONITOR.items()
+    },
+    **{f"{one}.behavior": _BEHAVIOR for one in ("autoscaling", "keda")},
+    **{f"autoscaling.{name}": {"type": "integer", "minimum": 1} for name in ("minReplicas", "maxReplicas")},
+    "strategy.type": {"enum": ["RollingUpdate", "Recreate"]},
+    "strategy.rollingUpdate.maxSurge": _SHARE,
+    "strategy.rollingUpdate.maxUnavailable": _SHARE,
+    "lifecycle": _strict({"postStart": _ACTION, "preStop": _ACTION, "stopSignal": {"type": "string"}}),
+    "dnsPolicy": {"enum": ["", "ClusterFirst", "Default", "ClusterFirstWithHostNet", "None"]},
+    "dnsConfig": _DNS,
+    "hostAliases": _ALIASES,
     "terminationMarginSeconds": {"type": "integer", "minimum": 5},
     "extraVolumeMounts": {
         "type": "array",
@@ -96,10 +167,6 @@ def render() -> str:
         _put(root, value.path, _of(value) | {"description": value.description})
     _let_pass(root)
     return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **root}, indent=2) + "\n"
-
-
-def _strict(properties: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
 def _put(root: Schema, path: str, schema: Schema) -> None:

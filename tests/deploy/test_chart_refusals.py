@@ -12,7 +12,7 @@ import yaml
 from bridge.errors import ConfigurationError
 from bridge.settings import Settings
 from bridge.settings.loading import load
-from tests.deploy.chart import MINIMAL, ValuesError, render, with_values
+from tests.deploy.chart import ValuesError, render, with_values
 from tests.deploy.chart_schema import OWNED, REFUSED
 
 SECRET = "s3cr3t-0f-the-test"
@@ -47,13 +47,16 @@ BAD_KEYS = (
 GOOD_SESSIONS: tuple[Any, ...] = (
     [], {}, ["lsn-1"], ["a=lsn-1", "b=lsn-1"], ["a = lsn-1"], {"a": "lsn-1", "b": "lsn-1"}, [{"session_id": "lsn-1"}],
     [{"session_id": "lsn-1", "name": "a"}, "lsn-1"], {"1e5": "0123", "on": "null"}, ["n" * 128],
+    {"a": {"session_id": "lsn-1"}, "b": "lsn-1"},
 )  # fmt: skip
 BAD_SESSIONS: tuple[Any, ...] = (
     ["a=lsn-1", "a=lsn-2"], ["lsn-1", "lsn-1"], ["lsn-1=lsn-2", "lsn-1"],
     [{"session_id": "lsn-1"}, {"session_id": "lsn-1"}],
     ["a b"], ["=lsn-1"], ["a="], [""], [LONG], ["a=b=c"], ["a/b"], [1], [True], [["lsn-1"]], [{}], [{"name": "a"}],
     [{"session_id": 7}], [{"session_id": "lsn-1", "name": ""}], [{"session_id": "lsn-1", "nam": "a"}],
-    {"a b": "lsn-1"}, {"a": "lsn 1"}, {"a": ""}, {"a": 7}, {"a": {"session_id": "lsn-1"}}, "lsn-1=", 7,
+    {"a b": "lsn-1"}, {"a": "lsn 1"}, {"a": ""}, {"a": 7}, {"a": {}}, {"a": {"session_id": 7}},
+    {"a": {"session_id": "lsn-1", "name": "a"}}, {"a": {"session_id": "lsn-1", "nam": "b"}}, {"a": ["lsn-1"]},
+    {"a": None}, {"a b": {"session_id": "lsn-1"}}, "lsn-1=", 7,
 )  # fmt: skip
 
 
@@ -310,6 +313,21 @@ def test_all_problems_are_told_at_once() -> None:
         ({"extraContainers": [{"name": "worker", "image": "i"}]}, "worker is the chart's own container"),
         ({"metrics__prometheusRule__runbookPrefix": "helm/"}, r"runbookPrefix: must begin with https"),
         ({"terminationMarginSeconds": 4}, "terminationMarginSeconds"),
+        ({"sessions": {"gate": {"name": "a", "session_id": "b"}}}, r"sessions\.gate: the name stands in front already"),
+        ({"sessions": {"gate": {"id": "lsn-1"}}}, r"sessions\.gate: session_id is required"),
+        ({"dnsPolicy": "None"}, r"dnsPolicy: None needs dnsConfig\.nameservers"),
+        ({"dnsConfig": {"ndots": 2}}, "ndots"),
+        ({"hostAliases": [{"ip": "192.0.2.7"}]}, "hostnames"),
+        ({"lifecycle": {"preStop": {"sleep": {"seconds": 1}, "exec": {"command": ["true"]}}}}, "preStop"),
+        ({"strategy__type": "OnDelete"}, "strategy"),
+        ({"strategy__rollingUpdate": {"maxSurge": "0%"}}, r"strategy\.rollingUpdate: .* must not both be 0"),
+        ({"autoscaling": {"enabled": True, "minReplicas": 6}}, r"autoscaling\.minReplicas \(6\) and .* \(5\)"),
+        ({"autoscaling__enabled": True, "resources": {"requests": {"cpu": None}}}, r"needs resources\.requests\.cpu"),
+        ({"autoscaling__behavior": {"scaledown": {}}}, "scaledown"),
+        ({"metrics": {one: {"enabled": True} for one in ("podMonitor", "serviceMonitor")}}, "every series is .* twice"),
+        ({"metrics__serviceMonitor__scrapeTimeout": "1m"}, r"scrapeTimeout \(1m\) and .*interval \(30s\)"),
+        ({"metrics__podMonitor": {"scrapeTimeout": "1m1ms", "interval": "60s"}}, r"metrics\.podMonitor\.scrapeTimeout"),
+        ({"metrics__podMonitor__scrapeTimeout": "ten"}, "scrapeTimeout"),
     ],
     ids=str,
 )  # fmt: skip
@@ -318,18 +336,3 @@ def test_what_would_stop_the_pod_is_refused_with_what_to_do(changes: dict[str, A
     with pytest.raises(ValuesError, match=words) as refused:
         render(with_values(**changes))
     assert SECRET not in str(refused.value)
-
-
-def test_an_optional_list_may_be_set_to_nothing() -> None:
-    """A later values file may take back what an earlier one set."""
-    names = (
-        "sessions",
-        "extraEnv",
-        "envFrom",
-        "extraVolumes",
-        "extraVolumeMounts",
-        "initContainers",
-        "extraContainers",
-    )
-    release = render(MINIMAL | dict.fromkeys(names))
-    assert yaml.safe_load(release.settings_file)["sessions"] == []

@@ -17,10 +17,12 @@ from tests.support.deploy.needs import need_module
 
 CUSTOM = {
     "Certificate",
+    "ExternalSecret",
     "PodMonitor",
     "PrometheusRule",
     "ScaledObject",
     "SecretProviderClass",
+    "ServiceMonitor",
 }  # of operators; Kubernetes itself has no schema for them
 OLDEST = "1.28"  # as in Chart.yaml
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -198,8 +200,12 @@ def test_contradictions_of_autoscaling_are_told() -> None:
     """Two autoscalers, or one that could never see a figure."""
     with pytest.raises(ValuesError, match="only one of"):
         render(with_values(autoscaling__enabled=True, keda__enabled=True))
-    with pytest.raises(ValuesError, match=r"metrics\.podMonitor\.enabled"):
+    with pytest.raises(ValuesError, match=r"metrics\.podMonitor\.enabled or metrics\.serviceMonitor\.enabled"):
         render(with_values(keda__enabled=True, keda__prometheusAddress="http://p"))
+    for monitor in ("podMonitor", "serviceMonitor"):
+        values = with_values(keda={"enabled": True, "prometheusAddress": "http://p"})
+        with pytest.raises(ValuesError, match=rf"metrics\.{monitor}\.jobLabel: does not go with keda\.enabled"):
+            render(values | {"metrics": {monitor: {"enabled": True, "jobLabel": "app.kubernetes.io/instance"}}})
     with pytest.raises(ValuesError, match=r"keda\.prometheusAddress"):
         render(with_values(keda__enabled=True, metrics__podMonitor__enabled=True))
 

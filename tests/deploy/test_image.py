@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from bridge import __version__
 from bridge.lab.redis_server import RedisServer
 from bridge.lab.simulator import Simulator
 from tests.deploy.chart import Release, render, with_values
-from tests.support.deploy.image import Image, built_image
+from tests.support.deploy.image import Image
 from tests.support.deploy.pod import Container, SecretFiles
 from tests.support.worker import until
 
@@ -27,13 +27,6 @@ pytestmark = pytest.mark.timeout(1200)  # the first build makes a Debian
 SESSION = "lsn-250313c2177253cbaa7a73542edd90"
 EVENTS = "lens:{camera-1}:events"
 Start = Callable[..., "Pod"]
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """Built once for all tests of this file."""
-    with built_image(tmp_path_factory.mktemp("image")) as built:
-        yield built
 
 
 class Pod:
@@ -73,13 +66,6 @@ class Pod:
         """What the readiness probe finds."""
         probe = self.release.worker["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"]
         return await self.get(probe) == 200
-
-
-@pytest_asyncio.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    """A lens API on loopback."""
-    async with Simulator() as running:
-        yield running
 
 
 @pytest_asyncio.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ def test_sessions_in_the_environment_have_three_forms(written: str, expected: li
         "sessions: [front=lsn-a, lsn-b]",
         "sessions:\n- {name: front, session_id: lsn-a}\n- session_id: lsn-b",
         "sessions: {front: lsn-a, lsn-b: lsn-b}",
+        "sessions:\n  front: {session_id: lsn-a}\n  lsn-b: lsn-b",
         "sessions: front=lsn-a,lsn-b",
     ],
 )
@@ -124,3 +126,18 @@ def test_a_session_under_two_names_is_told_of() -> None:
         "sessions (BRIDGE_SESSIONS): front and gate are the same session lsn-1; it is read once for each name, into a "
         "stream for each"
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("{front: {session_id: lsn-a, name: back}}", "front: the name stands in front already; remove name"),
+        ("{front: {}}", "sessions[0].session_id"),
+        ("{front: {session_id: lsn-a, nam: b}}", "sessions[0].nam: unknown setting"),
+        ("{front: {session_id: 7}}", "sessions[0].session_id"),
+    ],
+)
+def test_a_session_under_its_name_has_an_id_and_no_second_name(write: Any, written: str, words: str) -> None:
+    """The name stands in front; what else a session may have is checked as in a list."""
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        load(write(f"sessions: {written}"), {}, {})
