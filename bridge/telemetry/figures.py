@@ -131,6 +131,8 @@ class SessionFigures:
         self.backpressure_seconds = 0.0
         self.stream_length = 0  # entries in the Redis stream now
         self.stream_max_length = 0  # beyond this many entries the oldest are trimmed, read or not; 0 where none are
+        self.stream_read_max_length = 0  # the same for those that every group has read
+        self.unread_trimmed = 0
         self.groups: Mapping[str, tuple[int | None, int]] = {}  # lag and pending; a lag is None where Redis cannot tell
 
     def enter(self, state: SessionState) -> None:

@@ -118,7 +118,9 @@ def _holder(
     link, durability = store
     keys = session_keys(settings.stream.key, session)
     figures = status.session(session, keys.events)
-    figures.stream_max_length = settings.stream.max_length or 0
+    stream = settings.stream
+    figures.stream_read_max_length = stream.max_length or stream.hard_max_length or 0
+    figures.stream_max_length = (stream.hard_max_length if stream.keep_unread else stream.max_length) or 0
     sink = RedisSink(link.to(keys.state), keys, session.session_id, settings.stream, durability)
 
     numbers = Numbers()
