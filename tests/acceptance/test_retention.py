@@ -14,7 +14,7 @@ async def test_a_group_that_stands_still_loses_nothing_below_the_cap(rig: Rig) -
     """It reads 300 entries and stops. The stream grows past its limit until the group reads on; later to the cap."""
     session = rig.simulator.create_session("lsn-kept")
     key = keys_of(session).events
-    limits = {"stream__max_length": 100, "stream__keep_unread": True, "stream__hard_max_length": CAP}
+    limits: dict[str, Any] = {"stream__max_length": 100, "stream__keep_unread": True, "stream__hard_max_length": CAP}
     await rig.client.xgroup_create(key, "g", id="0", mkstream=True)
     worker = await rig.worker(session, **limits).start()
     session.generate(400)

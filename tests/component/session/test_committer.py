@@ -397,12 +397,11 @@ async def test_what_is_trimmed_unread_and_what_cannot_be_is_told_once(
         await redis.xgroup_create(narrow.keys.events, "g", id="0", mkstream=True)
         assert await read_on(narrow, [100] * 9, Unreliable(narrow, deque()), LAST) is None
         assert LAST - 200 < narrow.figures.unread_trimmed <= LAST - 100
-        assert narrow.figures.last_error is None
+        assert not narrow.figures.last_error
         assert capsys.readouterr().out.count("stream.unread_trimmed") == 1
         await admin.execute_command("ACL", "SETUSER", "narrow", "-xinfo")
         assert await read_on(narrow, [100] * 9, Unreliable(narrow, deque()), 2 * LAST) is None
-        assert narrow.figures.last_error is not None
-        assert "its user needs xrange, xpending" in narrow.figures.last_error
+        assert "its user needs xrange, xpending" in str(narrow.figures.last_error)
         assert capsys.readouterr().out.count("stream.not_trimmed") == 1
         assert await redis.xlen(narrow.keys.events) >= LAST + 100, "nothing was trimmed on a guess"
     finally:

@@ -63,8 +63,8 @@ async def read(redis: Redis, group: str, entries: int, *, ack: bool = True) -> l
 
 async def first_seq(redis: Redis) -> int:
     """The number of the oldest entry."""
-    [(_, fields)] = await redis.xrange(KEYS.events, count=1)
-    return int(fields[b"seq"])
+    found: Any = await redis.xrange(KEYS.events, count=1)
+    return int(found[0][1][b"seq"])
 
 
 async def test_a_stream_without_a_group_is_trimmed_as_ever(link: RedisLink, redis: Redis) -> None:
@@ -268,7 +268,7 @@ class Readers(RuleBasedStateMachine):
         self.keys = session_keys("lens:{<name>}:events", Session(name=f"readers-{next(_runs)}", session_id="lsn-1"))
         self.client.hset(self.keys.state, mapping={"token": TOKEN, "commits": 0, "taken": 0})
         self.line = Line(self.link, self.keys, StreamSettings())
-        self.cap = None
+        self.cap: int | None = None
 
     async def _link(self) -> RedisLink:
         return RedisLink(RedisSettings(url=SecretStr(self.url)), Secrets())
