@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.model.labels import SessionState
 from bridge.model.place import Session
 from bridge.telemetry.figures import SessionFigures, SharedFigures
 
-__all__ = ["WorkerStatus"]
+__all__ = ["FleetWorker", "Survey", "WorkerStatus"]
+
+_SESSIONS_IN_A_SLICE, _SURVEYED_IN_A_SLICE = 20, 500  # half a millisecond
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetWorker:
+    """A worker as this one knows it. ``sessions``: how many of those that this one knows it reads."""
+
+    owner: str
+    own: bool
+    live: bool
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What there is to say of all sessions together. ``fleet``: this worker, the others that live, and those that still
+    have a lease though they are not heard. ``unread``: sessions that nobody reads now, those that have ended included.
+    """
+
+    states: Mapping[SessionState, Sequence[SessionFigures]]
+    fleet: Sequence[FleetWorker]
+    unread: int
+    dead_letters: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +55,8 @@ class WorkerStatus:
     redis_reachable: bool = False
     redis_error: str | None = "not connected yet"
     taking_part: bool = False
+    owner: str = ""  # as leases name this worker; with random text behind its id
+    peers: tuple[str, ...] = ()  # the other live workers, as leases name them
     workers_live: int = 0
     clock_difference_seconds: float = 0.0  # by how much Redis's clock is certainly ahead of this machine's
     stopping: bool = False
@@ -62,8 +92,39 @@ class WorkerStatus:
         if read:
             self.config_read_at = time.time()
 
-    def as_json(self) -> dict[str, Any]:
-        """``/status`` as a whole. Holds no secret."""
+    def survey(self) -> Generator[str, None, Survey]:
+        """Look over all sessions; gives nothing but others their turn meanwhile."""
+        states: dict[SessionState, list[SessionFigures]] = {}
+        readers: Counter[str | None] = Counter()
+        letters = 0
+        for at, one in enumerate(list(self.sessions.values())):
+            if at % _SURVEYED_IN_A_SLICE == _SURVEYED_IN_A_SLICE - 1:
+                yield ""
+            states.setdefault(one.state, []).append(one)
+            readers[one.reader] += 1
+            if one.kept:
+                letters += one.kept.dead_letters
+        own = self.owner or self.worker_id
+        live = {own, *self.peers}
+        fleet = tuple(
+            FleetWorker(owner=one, own=one == own, live=one in live, sessions=readers[one])
+            for one in sorted(live | {reader for reader in readers if reader})
+        )
+        return Survey(states=states, fleet=fleet, unread=readers[None], dead_letters=letters)
+
+    def json_slices(self) -> Iterator[str]:
+        """``/status`` in pieces of a few sessions, a line for each of them. Holds no secret."""
+        survey = yield from self.survey()
+        head = json.dumps(self._head() | {"workers": _workers(survey)}, indent=2).removesuffix("\n}")
+        yield f'{head},\n  "sessions": ['
+        names = sorted(self.sessions)
+        for at in range(0, len(names), _SESSIONS_IN_A_SLICE):
+            part = [one for name in names[at : at + _SESSIONS_IN_A_SLICE] if (one := self.sessions.get(name))]
+            lines = ",".join(f"\n    {json.dumps(_session(one))}" for one in part)
+            yield f",{lines}" if at and part else lines
+        yield "\n  ]\n}\n" if names else "]\n}\n"
+
+    def _head(self) -> dict[str, Any]:
         return {
             "worker": self.worker_id,
             "version": self.version,
@@ -71,20 +132,25 @@ class WorkerStatus:
             "ready": self.ready,
             "stopping": self.stopping,
             "redis": {"reachable": self.redis_reachable, "error": self.redis_error},
-            "sessions": [_session(one) for _, one in sorted(self.sessions.items())],
         }
 
 
+def _workers(survey: Survey) -> list[dict[str, Any]]:
+    return [{"worker": one.owner, "own": one.own, "live": one.live, "sessions": one.sessions} for one in survey.fleet]
+
+
 def _session(one: SessionFigures) -> dict[str, Any]:
+    # Where another worker reads it, as it stands in Redis.
+    place = one.kept if one.kept and one.state is SessionState.STANDBY else one
     return {
         "name": one.session.name,
         "session_id": one.session.session_id,
         "stream_key": one.stream_key,
         "state": one.state.value,
         "since": round(one.since, 3),
-        "owner": one.owner,
-        "cursor": one.cursor,
-        "seq": one.seq,
+        "owner": one.reader,
+        "cursor": place.cursor,
+        "seq": place.seq or 0,
         "last_error": one.last_error,
         "last_error_at": _moment(one.last_error_at),
         "last_byte_at": _moment(one.last_byte_at),
@@ -92,6 +158,10 @@ def _session(one: SessionFigures) -> dict[str, Any]:
         "last_commit_at": _moment(one.last_commit_at),
         "buffer_events": one.buffer_events,
         "buffer_bytes": one.buffer_bytes,
+        "stream_length": one.stream_length,
+        "unread_trimmed": one.unread_trimmed,
+        "dead_letters": one.kept.dead_letters if one.kept else None,
+        "groups": {name: {"lag": lag, "pending": pending} for name, (lag, pending) in one.groups.items()},
     }
 
 

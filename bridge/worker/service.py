@@ -75,6 +75,7 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
         stack.push_async_callback(link.aclose)
         source = await stack.enter_async_context(LensClient(settings.source, secrets, on_key_read=status.config_read))
         leases = Leases(link, settings.worker.id, settings.lease.ttl_seconds)
+        status.owner = leases.owner
         store = link, Durability(settings.redis, lambda degraded: _note_durability(status, degraded))
         holders = [
             _holder(Session(name=one.name, session_id=one.session_id), settings, status, leases, store, source)
