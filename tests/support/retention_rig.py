@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import redis as sync_redis
@@ -41,12 +41,12 @@ class Line:
             for n in range(first, first + events)
         ]
         commits = self.place.commits + 1
-        after = replace(self.place, cursor=batch[-1].key, commits=commits, mark=f"m{commits}")
+        after = self.place._replace(cursor=batch[-1].key, commits=commits, mark=f"m{commits}")
         sink = RedisSink(self.link, self.keys, "lsn-1", self.settings)
         packed = sink.pack(TOKEN, self.place, after, batch, Window(10).seal(batch), Phase.ACTIVE)
         result = await sink.commit(packed)
         assert isinstance(result, Committed)
-        self.place = replace(after, seq=result.seq)
+        self.place = after._replace(seq=result.seq)
         return result
 
 

@@ -74,12 +74,11 @@ end
 -- Answers how many unread entries the cap cut, or the words of an error: then what could not be looked at was left as it
 -- was. It raises none itself, since the commit stands.
 local function retain(stream, added, newest, limits, now, before)
-  local fine, answer = pcall(function()
+  local _, answer = pcall(function()
     local length, max_age_ms = redis.call('XLEN', stream), limits.max_age_ms
     if not is_due(length, added, limits.max_length or limits.cap, max_age_ms, now, before or 0) then return 0 end
     return trim(stream, length, limits.max_length, max_age_ms and oldest_of(newest, max_age_ms), limits.cap)
   end)
-  if fine then return answer end
   return type(answer) == 'table' and answer.err or answer
 end
 

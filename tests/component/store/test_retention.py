@@ -204,6 +204,35 @@ async def test_groups_are_asked_for_seldom(link: RedisLink, redis: Redis) -> Non
     assert sum(asked) == 10
 
 
+async def test_groups_are_asked_for_seldom_by_age_too(link: RedisLink, redis: Redis) -> None:
+    """Each twentieth of it, which is three minutes here: at the first commit, and when a new one has begun."""
+    await redis.xgroup_create(KEYS.events, "g", id="0", mkstream=True)
+    line = keeping(link, max_age_seconds=3600)
+    await redis.config_resetstat()
+    for _ in range(90):
+        await line.commit()
+    found: Any = await redis.info("commandstats")
+    assert 1 <= sum(one["calls"] for name, one in found.items() if name.startswith("cmdstat_xinfo")) <= 2
+
+
+async def test_what_was_held_for_long_goes_in_parts_and_before_anything_unread(link: RedisLink, redis: Redis) -> None:
+    """25,000 entries are read at last: not all at once, since Redis serves nobody meanwhile; and the cap waits."""
+    await redis.xgroup_create(KEYS.events, "g", id="0", mkstream=True)
+    line = keeping(link, max_length=50, hard_max_length=100_000)
+    for _ in range(25):
+        await line.commit(1000)
+    assert await redis.xlen(KEYS.events) == 25_000
+    await read(redis, "g", 25_000)
+    line.settings = StreamSettings(keep_unread=True, max_length=50, hard_max_length=60)
+    lengths, cut = [], 0
+    for _ in range(4):
+        cut += (await line.commit(10)).unread_trimmed
+        lengths.append(await redis.xlen(KEYS.events))
+    assert lengths[:2] == [15_010, 5_020]
+    assert 50 <= lengths[3] <= 60 + NODE
+    assert cut == 0
+
+
 async def test_a_user_who_may_not_ask_trims_nothing_and_says_so(
     redis_server: RedisServer, link: RedisLink, redis: Redis
 ) -> None:
