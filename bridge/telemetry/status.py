@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,9 @@ from bridge.model.labels import SessionState
 from bridge.model.place import Session
 from bridge.telemetry.figures import SessionFigures, SharedFigures
 
-__all__ = ["FleetWorker", "Survey", "WorkerStatus"]
+__all__ = ["CONFIGURED", "FleetWorker", "Survey", "WorkerStatus"]
 
+CONFIGURED = "configured"
 _SESSIONS_IN_A_SLICE, _SURVEYED_IN_A_SLICE = 20, 500  # half a millisecond
 
 
@@ -60,6 +61,9 @@ class WorkerStatus:
     workers_live: int = 0
     clock_difference_seconds: float = 0.0  # by how much Redis's clock is certainly ahead of this machine's
     stopping: bool = False
+    refused: Callable[[], Sequence[Mapping[str, str]]] = tuple  # sessions that are wanted and not read, and why
+    draining: bool = False  # a person wants others to read what it reads
+    origins: Callable[[], Mapping[str, str]] = dict  # by name: who wants a session, where it is not the configuration
     durability_degraded: bool = False  # Redis gives less than the level that was asked for
     config_read_at: float = field(default_factory=time.time)  # the last time without an error
     config_in_force: bool = True  # off from a reading that failed to the next good one
@@ -117,10 +121,10 @@ class WorkerStatus:
         survey = yield from self.survey()
         head = json.dumps(self._head() | {"workers": _workers(survey)}, indent=2).removesuffix("\n}")
         yield f'{head},\n  "sessions": ['
-        names = sorted(self.sessions)
+        names, origins = sorted(self.sessions), self.origins()
         for at in range(0, len(names), _SESSIONS_IN_A_SLICE):
             part = [one for name in names[at : at + _SESSIONS_IN_A_SLICE] if (one := self.sessions.get(name))]
-            lines = ",".join(f"\n    {json.dumps(_session(one))}" for one in part)
+            lines = ",".join(f"\n    {json.dumps(_session(one, origins))}" for one in part)
             yield f",{lines}" if at and part else lines
         yield "\n  ]\n}\n" if names else "]\n}\n"
 
@@ -131,7 +135,9 @@ class WorkerStatus:
             "started_at": round(self.started_at, 3),
             "ready": self.ready,
             "stopping": self.stopping,
+            "draining": self.draining,
             "redis": {"reachable": self.redis_reachable, "error": self.redis_error},
+            "refused": list(self.refused()),
         }
 
 
@@ -139,13 +145,14 @@ def _workers(survey: Survey) -> list[dict[str, Any]]:
     return [{"worker": one.owner, "own": one.own, "live": one.live, "sessions": one.sessions} for one in survey.fleet]
 
 
-def _session(one: SessionFigures) -> dict[str, Any]:
+def _session(one: SessionFigures, origins: Mapping[str, str]) -> dict[str, Any]:
     # Where another worker reads it, as it stands in Redis.
     place = one.kept if one.kept and one.state is SessionState.STANDBY else one
     return {
         "name": one.session.name,
         "session_id": one.session.session_id,
         "stream_key": one.stream_key,
+        "origin": origins.get(one.session.name, CONFIGURED),
         "state": one.state.value,
         "since": round(one.since, 3),
         "owner": one.reader,

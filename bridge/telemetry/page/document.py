@@ -8,10 +8,10 @@ from html import escape
 
 from bridge.model.labels import SessionState
 from bridge.telemetry.page.assets import REFRESH_SECONDS, SCRIPT, STYLE
-from bridge.telemetry.page.sessions import heading, row_of, wide
+from bridge.telemetry.page.sessions import heading, refused_row, row_of, wide
 from bridge.telemetry.page.words import ORDER, chip, clock, number, span, tone_of, what_to_do, words_of
 from bridge.telemetry.page.workers import fleet_of
-from bridge.telemetry.status import Survey, WorkerStatus
+from bridge.telemetry.status import CONFIGURED, Survey, WorkerStatus
 
 __all__ = ["page_slices"]
 
@@ -27,13 +27,18 @@ def page_slices(status: WorkerStatus, rates: Mapping[str, float], now: float, *,
     survey = yield from status.survey()
     yield _head(status, survey, now)
     yield f"<table>\n{heading()}\n"
+    for one in list(status.refused())[:_ROWS]:
+        yield refused_row(one)
+    origins = status.origins()
     total, left = len(status.sessions), len(status.sessions) if every else _ROWS
     for state in ORDER:
         rows = sorted(survey.states.get(state, ()), key=lambda one: one.session.name)[:left]
         left -= len(rows)
         for at in range(0, len(rows), _ROWS_IN_A_SLICE):
             part = rows[at : at + _ROWS_IN_A_SLICE]
-            yield "".join(row_of(one, rates.get(one.session.name), now) for one in part)
+            yield "".join(
+                row_of(one, rates.get(one.session.name), now, origins.get(one.session.name, CONFIGURED)) for one in part
+            )
     if not every and total > _ROWS:
         more = number(total - _ROWS, "more session")
         yield wide(f'{more}, none of them worse: <a id="all" href="?all">show all</a>, or see /status')
@@ -92,6 +97,10 @@ def _chips(status: WorkerStatus, counts: Mapping[SessionState, int], letters: in
         yield chip("bad", f"Redis: {status.redis_error}")
     else:
         yield chip("calm", "Redis reachable")  # green is for what flows
+    if status.draining:
+        yield chip("warn", "draining")
+    if refused := len(status.refused()):
+        yield chip("bad", f"{refused:,} refused")
     for state in ORDER:
         if count := counts.get(state):
             yield chip(tone_of(state), f"{count:,} {words_of(state)}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 
 from bridge.model.labels import SessionState
 from bridge.telemetry.figures import SessionFigures
 from bridge.telemetry.page.words import RUNBOOK, UNKNOWN, WAKES, moment, number, span, tone_of, what_to_do, words_of
+from bridge.telemetry.status import CONFIGURED
 
-__all__ = ["COLUMNS", "heading", "row_of", "wide"]
+__all__ = ["COLUMNS", "heading", "refused_row", "row_of", "wide"]
 
 COLUMNS = ("Session", "State", "Entries", "Last event", "Consumer groups", "Dead letters", "Cursor", "Owner")
 _NUMBERS = ("Entries", "Dead letters")
@@ -31,8 +32,15 @@ def wide(text: str) -> str:
     return f'<tbody><tr><td colspan="{len(COLUMNS)}">{text}</td></tr></tbody>\n'
 
 
-def row_of(one: SessionFigures, rate: float | None, now: float) -> str:
-    """All that is shown of a session. ``rate``: entries per second; ``now``: Unix seconds."""
+def refused_row(refused: Mapping[str, str]) -> str:
+    """A session that is wanted and not read, and why."""
+    name, session_id, origin = (escape(refused.get(each, "")) for each in ("name", "session_id", "origin"))
+    said = f"<b>{name}</b> ({session_id}), {origin}, <b>is not read</b>: {escape(refused.get('reason', ''))}"
+    return f'<tbody class="bad"><tr><td colspan="{len(COLUMNS)}">{said}</td></tr></tbody>\n'
+
+
+def row_of(one: SessionFigures, rate: float | None, now: float, origin: str = CONFIGURED) -> str:
+    """All that is shown of a session. ``rate``: entries per second; ``now``: Unix seconds; ``origin``: who wants it."""
     kept = one.kept
     known = one.state is not SessionState.STANDBY
     seq, cursor = (one.seq, one.cursor) if known else (kept.seq, kept.cursor) if kept else (None, None)
@@ -40,7 +48,8 @@ def row_of(one: SessionFigures, rate: float | None, now: float) -> str:
     if rate is not None:
         entries += f"<small>{rate:,.1f}/s</small>"
     cells = (
-        f'<td class="name"><b>{escape(one.session.name)}</b><small>{escape(one.stream_key)}</small></td>',
+        f'<td class="name"><b>{escape(one.session.name)}</b><small>{escape(one.stream_key)}</small>'
+        f"{'' if origin == CONFIGURED else f'<small>{escape(origin)}</small>'}</td>",
         f'<td class="state"><span class="{tone_of(one.state)}">{words_of(one.state)}</span>'
         f'<small title="{moment(one.since)}">for {span(now - one.since)}</small></td>',
         _cell("Entries", entries, "number"),

@@ -165,6 +165,36 @@ def test_the_fleet_is_told_by_who_reads_how_many(status: WorkerStatus) -> None:
     assert page.chips["9 dead letters"] == "warn"
 
 
+def test_who_wants_a_session_is_told_where_it_is_not_the_configuration(status: WorkerStatus) -> None:
+    """And what is wanted and cannot be read comes before all else, with the reason."""
+    for name in ("own", "found"):
+        add(status, name, SessionState.STREAMING)
+    add(status, "held", SessionState.PAUSED)
+    status.origins = lambda: {"own": "configured", "found": "discovered", "held": "registered"}
+    refused = {
+        "name": "<u>x</u>",
+        "session_id": "lsn-9",
+        "origin": "registered",
+        "reason": "the name <u>x</u> is configured",
+    }
+    page = seen(status)
+    names = {name: row["Session"] for name, row in page.sessions.items()}
+    assert names == {
+        "found": "foundlens:{found}:eventsdiscovered",
+        "own": "ownlens:{own}:events",
+        "held": "heldlens:{held}:eventsregistered",
+    }
+    assert not {"1 refused", "draining"} & set(page.chips)
+    status.refused, status.draining = lambda: [refused], True
+    page = seen(status)
+    assert (page.chips["1 refused"], page.chips["draining"], page.chips["1 paused"]) == ("bad", "warn", "calm")
+    assert "<u>x</u> (lsn-9), registered, is not read: the name <u>x</u> is configured" in page.text
+    assert "u" not in page.tags
+    told = json.loads("".join(status.json_slices()))
+    assert (told["refused"], told["draining"]) == ([refused], True)
+    assert {one["name"]: one["origin"] for one in told["sessions"]} == status.origins()
+
+
 def test_a_fleet_of_hundreds_does_not_fill_the_page(status: WorkerStatus) -> None:
     """Who is beyond the first fifty is counted."""
     status.peers = tuple(f"worker-{number:03}/x" for number in range(200))
