@@ -397,4 +397,4 @@ class Readers(RuleBasedStateMachine):
 def test_no_unread_entry_is_trimmed_below_the_cap_whatever_groups_do(redis_server: RedisServer) -> None:
     """Against a listing of what is unread, taken before each commit."""
     Readers.url = redis_server.url
-    run_state_machine_as_test(Readers, settings=settings(max_examples=100, stateful_step_count=40))
+    run_state_machine_as_test(Readers, settings=settings(max_examples=60, stateful_step_count=40))
