@@ -15,6 +15,7 @@ __all__ = [
     "SessionKeys",
     "given_key",
     "hash_tag",
+    "keys_beside",
     "room_key",
     "session_keys",
     "wishes_key",
@@ -82,14 +83,19 @@ def session_keys(template: str, session: Session) -> SessionKeys:
             ) from None
 
     events = _PLACEHOLDER.sub(fill, template)
-    tag = hash_tag(events)
-    prefix = f"lens:{{{tag}}}:"
-    if hash_tag(prefix) != tag:
+    keys = keys_beside(events, session.session_id)
+    if hash_tag(keys.state) != hash_tag(events):
         raise ConfigurationError(f"stream.key {template!r}: its braces leave no usable hash tag")
+    return keys
+
+
+def keys_beside(events: str, session_id: str) -> SessionKeys:
+    """Every key of a session whose stream key is known."""
+    prefix = f"lens:{{{hash_tag(events)}}}:"
     return SessionKeys(
         events=events,
         dead_letter=f"{prefix}dead-letter",
-        state=f"{prefix}state:{session.session_id}",
-        seen=f"{prefix}seen:{session.session_id}",
-        lease=f"{prefix}lease:{session.session_id}",
+        state=f"{prefix}state:{session_id}",
+        seen=f"{prefix}seen:{session_id}",
+        lease=f"{prefix}lease:{session_id}",
     )

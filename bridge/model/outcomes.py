@@ -80,10 +80,16 @@ Lookup = Active | Over | Unanswered
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """It landed. ``seq`` is that of the last entry, ``length`` the stream's length."""
+    """It landed. ``seq`` is that of the last entry, ``length`` the stream's length.
+
+    ``unread_trimmed``: entries that the hard cap cut though a consumer group had not read them. ``not_trimmed``: why
+    Redis did not tell what is unread, so that nothing was trimmed.
+    """
 
     seq: int
     length: int
+    unread_trimmed: int = 0
+    not_trimmed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,7 @@ class Committer:
         )
         self._reissue = context.numbers.reissue(self.place.seq)
         self._told: set[DeadLetterReason] = set()
+        self._retention_told = False
         self._log = log.bind()  # made once: this one is asked with each commit, and mostly has nothing to say
         self._flights: deque[Flight] = deque()
         self._sending = False  # what is buffered goes out by itself
@@ -261,6 +262,8 @@ class Committer:
             case Committed(seq=seq, length=length):
                 commits[CommitOutcome.OK] += 1
                 self._landed(flight, seq, length)
+                if result.unread_trimmed or result.not_trimmed:
+                    self._note_retention(result)
             case AlreadyCommitted(seq=seq, length=length, mark=mark):
                 while self._flights[0].after.mark != mark:  # it stands behind these, so they have landed as well
                     self._note_found(self._flights[0], self.place.seq + self._flights[0].counts.numbers, length)
@@ -299,6 +302,22 @@ class Committer:
         if published < events:
             self._tell_letters(flight.batch)
         self._log.debug("batch.committed", events=events, seq=seq)
+
+    def _note_retention(self, landed: Committed) -> None:
+        """Told once under a lease; the metric has all of it."""
+        self._figures.unread_trimmed += landed.unread_trimmed
+        if landed.not_trimmed:
+            self._figures.fail(
+                "stream.keep_unread: nothing is trimmed, since Redis does not tell what is unread - its user needs "
+                f"xrange, xpending, xinfo|groups and xtrim: {landed.not_trimmed}"
+            )
+        told, self._retention_told = self._retention_told, True
+        if told:
+            return
+        if landed.unread_trimmed:
+            log.warning("stream.unread_trimmed", entries=landed.unread_trimmed, length=landed.length)
+        else:
+            log.warning("stream.not_trimmed", error=landed.not_trimmed)
 
     def _tell_letters(self, batch: Sequence[Piece]) -> None:
         # The first of each reason: a server that sends nothing else should not fill the log. The metric has them all.

@@ -13,7 +13,7 @@ from bridge.errors import ConfigurationError
 from bridge.model.keys import SESSIONS_KEY, WORKERS_KEY, SessionKeys, session_keys
 from bridge.model.place import Session
 from bridge.settings.reference import KEY_ALIAS, named, variable
-from bridge.settings.sections import DurabilityLevel, RedisSettings, Settings
+from bridge.settings.sections import DurabilityLevel, RedisSettings, Settings, StreamSettings
 from bridge.settings.values import listed, misread_placeholder, speaks_tls
 
 __all__ = ["contradictions"]
@@ -32,10 +32,20 @@ def contradictions(settings: Settings) -> Iterator[str]:
         yield _both("commit.max_bytes", "commit.buffer_bytes", "a batch must fit into the buffer")
     if lease.ttl_seconds <= 3 * lease.poll_seconds:
         yield _both("lease.ttl_seconds", "lease.poll_seconds", "the first must be over three times the second")
+    yield from _stream_contradictions(settings.stream)
     yield from _redis_contradictions(settings.redis)
     if source.ca_file and speaks_tls(source.base_url):
         yield from _unusable_authorities("source.ca_file", source.ca_file)
     yield from _session_contradictions(settings)
+
+
+def _stream_contradictions(stream: StreamSettings) -> Iterator[str]:
+    cap = stream.hard_max_length
+    if cap and not stream.keep_unread:
+        advice = "a cap is for what is kept unread; turn the second on, or set stream.max_length instead"
+        yield _both("stream.hard_max_length", "stream.keep_unread", advice)
+    elif cap and stream.max_length and cap < stream.max_length:
+        yield _both("stream.hard_max_length", "stream.max_length", "the first must not be smaller")
 
 
 def _redis_contradictions(redis: RedisSettings) -> Iterator[str]:

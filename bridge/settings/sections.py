@@ -183,9 +183,18 @@ class StreamSettings(_Section):
     """Template of the stream key. `<name>` and `<session_id>` are filled in; braces stand for themselves, as a Redis
     hash tag: `lens:{all}:events` is one stream for all sessions."""
     max_length: int | None = Field(default=None, ge=1, le=COUNTED)
-    """Trim to about this many entries after each commit. Unread entries go too, so leave it out where memory allows."""
+    """Trim to about this many entries after each commit. Unread entries go too, so leave it out where memory allows, or
+    set `keep_unread`."""
     max_age_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Trim entries older than about this."""
+    keep_unread: bool = False
+    """Trim by `max_length` and `max_age_seconds` only what every consumer group has read and acknowledged. A group
+    counts from `XGROUP CREATE` on; while a stream has none, nothing is known to be unread, and the limits hold as they
+    are. Off by default, since a group that nobody reads any more then keeps everything: see `hard_max_length`."""
+    hard_max_length: int | None = Field(default=None, ge=1, le=COUNTED)
+    """With `keep_unread`: about this many entries at most, unread or not. What it cuts unread is counted
+    (`unread_trimmed_total`), and an alert tells. None by default: no unread entry is ever trimmed, and when Redis is
+    full the worker stops reading, which loses nothing while the API keeps its history. Choose what Redis can hold."""
     markers: bool = True
     """Write `bridge.gap` and `bridge.session.ended` entries into the stream."""
     max_dead_letters: int = Field(default=10_000, ge=1, le=COUNTED)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bridge.settings.redis_address import Topology
 from bridge.settings.reference import named
-from bridge.settings.sections import RedisSettings, SessionSettings, Settings
+from bridge.settings.sections import RedisSettings, SessionSettings, Settings, StreamSettings
 from bridge.settings.values import listed, misread_placeholder, speaks_tls
 
 __all__ = ["warnings"]
@@ -30,6 +30,7 @@ def warnings(settings: Settings) -> Iterator[str]:
     if source.ca_file and not speaks_tls(source.base_url):
         yield f"{named('source.ca_file')}: has no effect, since source.base_url begins with http://"
     yield from _without_effect(settings.redis)
+    yield from _of_retention(settings.stream)
     if misread := misread_placeholder(settings.stream.key):
         yield (
             f"{named('stream.key')}: {misread} is no placeholder and stands in the key as it is; "
@@ -54,6 +55,21 @@ def _without_effect(redis: RedisSettings) -> Iterator[str]:
         for name in ("sentinel_username", "sentinel_password", "sentinel_password_file"):
             if getattr(redis, name):
                 yield f"{named(f'redis.{name}')}: has no effect, since redis.url begins with {scheme}://"
+
+
+def _of_retention(stream: StreamSettings) -> Iterator[str]:
+    if not stream.keep_unread or stream.hard_max_length:
+        return
+    if stream.max_length or stream.max_age_seconds:
+        yield (
+            f"{named('stream.keep_unread')}: a consumer group that nobody reads any more keeps everything until Redis "
+            f"is full; set {named('stream.hard_max_length')} to what Redis can hold"
+        )
+    else:
+        yield (
+            f"{named('stream.keep_unread')}: has no effect, since nothing is trimmed; "
+            f"set {named('stream.max_length')} or {named('stream.max_age_seconds')}"
+        )
 
 
 def _read_twice(sessions: tuple[SessionSettings, ...]) -> Iterator[str]:

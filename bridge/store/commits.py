@@ -23,15 +23,20 @@ from bridge.store.durability import Durability
 from bridge.store.link import Argument, Route, Script
 from bridge.store.packing import LARGE_BYTES, pack_large
 
-__all__ = ["COMMIT", "HEADER", "RedisSink"]
+__all__ = ["COMMIT", "HEADER", "KEEPING_COMMIT", "RedisSink"]
 
-COMMIT = Script.of(files("bridge.store").joinpath("scripts/commit.lua").read_text())
+_SCRIPTS = files("bridge.store").joinpath("scripts")
 
-_TOUCH = Script.of(files("bridge.store").joinpath("scripts/touch.lua").read_text())
+COMMIT = Script.of(_SCRIPTS.joinpath("commit.lua").read_text())
+
+KEEPING_COMMIT = Script.of(_SCRIPTS.joinpath("retention.lua").read_text() + COMMIT.source)
+"""The same where unread entries are kept. To define what it calls costs 0.3 µs a commit, so others go without."""
+
+_TOUCH = Script.of(_SCRIPTS.joinpath("touch.lua").read_text())
 
 HEADER = (
     *("token", "expected", "follows", "mark", "session_id", "cursor", "ordinal", "phase", "now"),
-    *("max_length", "max_age_ms", "max_letters", "blob", "keep_blobs"),
+    *("max_length", "max_age_ms", "unread_cap", "max_letters", "blob", "keep_blobs"),
 )
 """The arguments before the records, in the order in which the script unpacks them."""
 
@@ -51,16 +56,17 @@ class RedisSink:
         self._durability = durability if durability and durability.confirmation else None
         confirmation = self._durability.confirmation if self._durability else b""
         self._commit, self._touch = (
-            replace(COMMIT, confirmation=confirmation),
+            replace(KEEPING_COMMIT if settings.keep_unread else COMMIT, confirmation=confirmation),
             replace(_TOUCH, confirmation=confirmation),
         )
         self._keys = (keys.events, keys.state, keys.seen, keys.dead_letter)
-        self._call = ("EVALSHA", *COMMIT.named(self._keys))
+        self._call = ("EVALSHA", *self._commit.named(self._keys))
         self._session_id = session_id
         max_age = settings.max_age_seconds
         self._trims: tuple[Argument, ...] = (
             settings.max_length or "",
             "" if max_age is None else int(max_age * 1000),
+            (settings.hard_max_length or 0) if settings.keep_unread else "",
             settings.max_dead_letters,
         )
 
@@ -160,6 +166,10 @@ def _result(reply: object) -> CommitResult:
     match reply:
         case [b"OK", int(seq), int(length)]:
             return Committed(seq=seq, length=length)
+        case [b"OK", int(seq), int(length), int(unread)]:
+            return Committed(seq=seq, length=length, unread_trimmed=unread)
+        case [b"OK", int(seq), int(length), bytes(trouble)]:
+            return Committed(seq=seq, length=length, not_trimmed=trouble.decode(errors="replace"))
         case [b"ALREADY", int(seq), int(length), bytes(mark)]:
             return AlreadyCommitted(seq=seq, length=length, mark=mark.decode())
         case [b"FENCED", int(commits)]:

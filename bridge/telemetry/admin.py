@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,11 +17,12 @@ from aiohttp.typedefs import Handler
 from bridge.errors import ConfigurationError
 from bridge.masking import Secrets
 from bridge.settings import AdminSettings, MetricsDetail
-from bridge.telemetry.admin_page import Rates, render_page
 from bridge.telemetry.connections import Connections
 from bridge.telemetry.listening import listen
 from bridge.telemetry.metrics import Metrics
-from bridge.telemetry.page_assets import CONTENT_SECURITY_POLICY
+from bridge.telemetry.page.assets import CONTENT_SECURITY_POLICY
+from bridge.telemetry.page.document import page_slices
+from bridge.telemetry.page.rates import Rates
 from bridge.telemetry.status import WorkerStatus
 
 __all__ = ["AdminServer"]
@@ -37,7 +39,7 @@ _HEADERS = {
     "Server": "lens-bridge",  # instead of the versions of Python and aiohttp
 }
 _CLOSE_SECONDS = 1.0  # for requests that are being answered
-_SLICE_SECONDS, _LONGEST_SLICE_SECONDS = 0.002, 0.01  # of writing metrics, before it is others' turn
+_SLICE_SECONDS, _LONGEST_SLICE_SECONDS = 0.002, 0.01  # of writing an answer, before it is others' turn
 _COMPRESS_CHUNK_BYTES = 64 * 1024  # larger bodies are compressed in a thread
 
 
@@ -134,34 +136,45 @@ class AdminServer:
         return self._json({"ready": False, "reason": reason}, status=503)
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
-        # A thread would take the interpreter from the event loop for 5 ms each time; slices leave it after a few.
         slices, content_type = self._metrics.slices(request.headers.get("Accept", ""))
-        parts: list[bytes] = []
-        began, slice_seconds = time.monotonic(), _SLICE_SECONDS
-        for part in slices:
-            parts.append(part)
-            if (now := time.monotonic()) - began > slice_seconds:
-                await asyncio.sleep(0)
-                began = time.monotonic()
-                # As long as the others took, so that a busy worker's page is ready in time too.
-                slice_seconds = min(max(_SLICE_SECONDS, began - now), _LONGEST_SLICE_SECONDS)
-        response = web.Response(
-            body=b"".join(parts), headers={"Content-Type": content_type}, zlib_executor_size=_COMPRESS_CHUNK_BYTES
-        )
-        response.enable_compression()
-        return response
+        return await _written(slices, content_type)
 
     async def _show_status(self, _: web.Request) -> web.Response:
-        return self._json(self._status.as_json())
+        return await _written(self._masked(self._status.json_slices()), "application/json; charset=utf-8")
 
-    async def _show_page(self, _: web.Request) -> web.Response:
-        now = time.time()
-        page = render_page(self._status, self._rates.at(time.monotonic(), self._status), now)
-        return web.Response(text=self._secrets.mask(page), content_type="text/html")
+    async def _show_page(self, request: web.Request) -> web.Response:
+        rates = self._rates.at(time.monotonic(), self._status)
+        page = page_slices(self._status, rates, time.time(), every="all" in request.query)
+        return await _written(self._masked(page), "text/html; charset=utf-8")
+
+    def _masked(self, slices: Iterable[str]) -> Iterator[bytes]:
+        """Piece by piece: what comes from outside stands within one."""
+        return (self._secrets.mask(part).encode(errors="replace") for part in slices)
 
     def _json(self, content: dict[str, Any], status: int = 200) -> web.Response:
         text = self._secrets.mask(json.dumps(content, indent=2)) + "\n"
         return web.Response(text=text, status=status, content_type="application/json")
+
+
+async def _written(slices: Iterable[bytes], content_type: str) -> web.Response:
+    """An answer that is made while others have their turn: a thousand sessions take some tens of milliseconds.
+
+    Not in a thread: that would take the interpreter from the event loop for 5 ms each time; slices leave it after two.
+    """
+    parts: list[bytes] = []
+    began, slice_seconds = time.monotonic(), _SLICE_SECONDS
+    for part in slices:
+        parts.append(part)
+        if (now := time.monotonic()) - began > slice_seconds:
+            await asyncio.sleep(0)
+            began = time.monotonic()
+            # As long as the others took, so that a busy worker's page is ready in time too.
+            slice_seconds = min(max(_SLICE_SECONDS, began - now), _LONGEST_SLICE_SECONDS)
+    response = web.Response(
+        body=b"".join(parts), headers={"Content-Type": content_type}, zlib_executor_size=_COMPRESS_CHUNK_BYTES
+    )
+    response.enable_compression()
+    return response
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

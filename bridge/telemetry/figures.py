@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from bridge.delivery.batch import Counts
 from bridge.delivery.envelopes import timestamp_of
@@ -26,7 +27,7 @@ from bridge.model.labels import (
 from bridge.model.place import Place, Session
 from bridge.model.records import Piece, Run
 
-__all__ = ["EVENT_TYPES", "OTHER", "Histogram", "SessionFigures", "SharedFigures"]
+__all__ = ["EVENT_TYPES", "OTHER", "Histogram", "Kept", "SessionFigures", "SharedFigures"]
 
 OTHER = "other"
 EVENT_TYPES = (
@@ -73,6 +74,21 @@ class Histogram:
             value = 0.0
         self.counts[bisect_left(self.bounds, value)] += count
         self.total += value * count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What Redis holds of a session, whoever reads it. ``owner`` has the lease; None where nobody has.
+
+    ``seq`` is None where no worker has ever read it. ``updated_at``: the last commit, by the clock of who made it; 0
+    for none.
+    """
+
+    owner: str | None
+    seq: int | None
+    cursor: str | None
+    updated_at: float
+    dead_letters: int
 
 
 class SharedFigures:
@@ -131,7 +147,20 @@ class SessionFigures:
         self.backpressure_seconds = 0.0
         self.stream_length = 0  # entries in the Redis stream now
         self.stream_max_length = 0  # beyond this many entries the oldest are trimmed, read or not; 0 where none are
+        self.stream_read_max_length = 0  # the same for those that every group has read
+        self.unread_trimmed = 0
+        self.kept: Kept | None = None  # None where Redis has not told it, or no longer does
         self.groups: Mapping[str, tuple[int | None, int]] = {}  # lag and pending; a lag is None where Redis cannot tell
+
+    @property
+    def reader(self) -> str | None:
+        """Who has the lease, as far as this worker knows; None for nobody."""
+        return self.owner if self.lease_held or self.kept is None else self.kept.owner
+
+    @property
+    def held_unread(self) -> bool:
+        """A consumer group keeps the stream at over twice its limit, and not only since whole nodes are trimmed."""
+        return 0 < self.stream_read_max_length * 2 + 1000 < self.stream_length and self.stream_read_max_length > 0
 
     def enter(self, state: SessionState) -> None:
         """Change the state."""

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.model.labels import SessionState
 from bridge.model.place import Session
 from bridge.telemetry.figures import SessionFigures, SharedFigures
 
-__all__ = ["WorkerStatus"]
+__all__ = ["CONFIGURED", "FleetWorker", "Survey", "WorkerStatus"]
+
+CONFIGURED = "configured"
+_SESSIONS_IN_A_SLICE, _SURVEYED_IN_A_SLICE = 20, 500  # half a millisecond
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetWorker:
+    """A worker as this one knows it. ``sessions``: how many of those that this one knows it reads."""
+
+    owner: str
+    own: bool
+    live: bool
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What there is to say of all sessions together. ``fleet``: this worker, the others that live, and those that still
+    have a lease though they are not heard. ``unread``: sessions that nobody reads now, those that have ended included.
+    """
+
+    states: Mapping[SessionState, Sequence[SessionFigures]]
+    fleet: Sequence[FleetWorker]
+    unread: int
+    dead_letters: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,9 +56,14 @@ class WorkerStatus:
     redis_reachable: bool = False
     redis_error: str | None = "not connected yet"
     taking_part: bool = False
+    owner: str = ""  # as leases name this worker; with random text behind its id
+    peers: tuple[str, ...] = ()  # the other live workers, as leases name them
     workers_live: int = 0
     clock_difference_seconds: float = 0.0  # by how much Redis's clock is certainly ahead of this machine's
     stopping: bool = False
+    refused: Callable[[], Sequence[Mapping[str, str]]] = tuple  # sessions that are wanted and not read, and why
+    draining: bool = False  # a person wants others to read what it reads
+    origins: Callable[[], Mapping[str, str]] = dict  # by name: who wants a session, where it is not the configuration
     durability_degraded: bool = False  # Redis gives less than the level that was asked for
     config_read_at: float = field(default_factory=time.time)  # the last time without an error
     config_in_force: bool = True  # off from a reading that failed to the next good one
@@ -62,29 +96,68 @@ class WorkerStatus:
         if read:
             self.config_read_at = time.time()
 
-    def as_json(self) -> dict[str, Any]:
-        """``/status`` as a whole. Holds no secret."""
+    def survey(self) -> Generator[str, None, Survey]:
+        """Look over all sessions; gives nothing but others their turn meanwhile."""
+        states: dict[SessionState, list[SessionFigures]] = {}
+        readers: Counter[str | None] = Counter()
+        letters = 0
+        for at, one in enumerate(list(self.sessions.values())):
+            if at % _SURVEYED_IN_A_SLICE == _SURVEYED_IN_A_SLICE - 1:
+                yield ""
+            states.setdefault(one.state, []).append(one)
+            readers[one.reader] += 1
+            if one.kept:
+                letters += one.kept.dead_letters
+        own = self.owner or self.worker_id
+        live = {own, *self.peers}
+        fleet = tuple(
+            FleetWorker(owner=one, own=one == own, live=one in live, sessions=readers[one])
+            for one in sorted(live | {reader for reader in readers if reader})
+        )
+        return Survey(states=states, fleet=fleet, unread=readers[None], dead_letters=letters)
+
+    def json_slices(self) -> Iterator[str]:
+        """``/status`` in pieces of a few sessions, a line for each of them. Holds no secret."""
+        survey = yield from self.survey()
+        head = json.dumps(self._head() | {"workers": _workers(survey)}, indent=2).removesuffix("\n}")
+        yield f'{head},\n  "sessions": ['
+        names, origins = sorted(self.sessions), self.origins()
+        for at in range(0, len(names), _SESSIONS_IN_A_SLICE):
+            part = [one for name in names[at : at + _SESSIONS_IN_A_SLICE] if (one := self.sessions.get(name))]
+            lines = ",".join(f"\n    {json.dumps(_session(one, origins))}" for one in part)
+            yield f",{lines}" if at and part else lines
+        yield "\n  ]\n}\n" if names else "]\n}\n"
+
+    def _head(self) -> dict[str, Any]:
         return {
             "worker": self.worker_id,
             "version": self.version,
             "started_at": round(self.started_at, 3),
             "ready": self.ready,
             "stopping": self.stopping,
+            "draining": self.draining,
             "redis": {"reachable": self.redis_reachable, "error": self.redis_error},
-            "sessions": [_session(one) for _, one in sorted(self.sessions.items())],
+            "refused": list(self.refused()),
         }
 
 
-def _session(one: SessionFigures) -> dict[str, Any]:
+def _workers(survey: Survey) -> list[dict[str, Any]]:
+    return [{"worker": one.owner, "own": one.own, "live": one.live, "sessions": one.sessions} for one in survey.fleet]
+
+
+def _session(one: SessionFigures, origins: Mapping[str, str]) -> dict[str, Any]:
+    # Where another worker reads it, as it stands in Redis.
+    place = one.kept if one.kept and one.state is SessionState.STANDBY else one
     return {
         "name": one.session.name,
         "session_id": one.session.session_id,
         "stream_key": one.stream_key,
+        "origin": origins.get(one.session.name, CONFIGURED),
         "state": one.state.value,
         "since": round(one.since, 3),
-        "owner": one.owner,
-        "cursor": one.cursor,
-        "seq": one.seq,
+        "owner": one.reader,
+        "cursor": place.cursor,
+        "seq": place.seq or 0,
         "last_error": one.last_error,
         "last_error_at": _moment(one.last_error_at),
         "last_byte_at": _moment(one.last_byte_at),
@@ -92,6 +165,10 @@ def _session(one: SessionFigures) -> dict[str, Any]:
         "last_commit_at": _moment(one.last_commit_at),
         "buffer_events": one.buffer_events,
         "buffer_bytes": one.buffer_bytes,
+        "stream_length": one.stream_length,
+        "unread_trimmed": one.unread_trimmed,
+        "dead_letters": one.kept.dead_letters if one.kept else None,
+        "groups": {name: {"lag": lag, "pending": pending} for name, (lag, pending) in one.groups.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""How far the consumers of our streams have come: asked of Redis now and then, for Prometheus alone.
+"""How far the consumers of our streams have come, and what others do: asked of Redis now and then, to be shown alone.
 
 Every worker asks for every session, owned or not, so that consumers are seen to catch up after a session has ended, and
 no worker shows what was true when it last owned one.
@@ -7,27 +7,37 @@ no worker shows what was true when it last owned one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from importlib.resources import files
 from types import TracebackType
 from typing import Any, Self
 
 from bridge.errors import SinkFault
-from bridge.store.link import RedisLink
-from bridge.telemetry.figures import SessionFigures
+from bridge.model.keys import keys_beside
+from bridge.store.link import RedisLink, Script
+from bridge.telemetry.figures import Kept, SessionFigures
 
 __all__ = ["Backlog", "groups_of"]
 
-INTERVAL_SECONDS = 10.0  # finer than most scrapes, and a few calls per second for a thousand sessions
+_LOOK = Script.of(files("bridge.store").joinpath("scripts/look.lua").read_text())
+_WHOLE, _DECIMAL = re.compile("[0-9]{1,18}"), re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+
+SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 10.0  # between two looks: fresh for eyes, and finer than most scrapes
+LOOKS_PER_SECOND = 100  # with many sessions; each is a short call
 PAUSE_SECONDS = 1.0  # after a fault: a Redis that is away needs no more callers
 MAX_GROUPS = 20  # a label must stay bounded, and some programs make a group for each of their runs
 
 
 class Backlog:
-    """An async context manager: while it is open, ``stream_length``, ``group_lag`` and ``group_pending`` stay fresh."""
+    """An async context manager: while it is open, length, groups and what is kept of each session stay fresh.
+
+    ``interval_seconds`` lies between two rounds; without it 2 to 10, the more the more sessions there are.
+    """
 
     def __init__(
-        self, link: RedisLink, sessions: Collection[SessionFigures], interval_seconds: float = INTERVAL_SECONDS
+        self, link: RedisLink, sessions: Collection[SessionFigures], interval_seconds: float | None = None
     ) -> None:
         self._link = link
         self._sessions = sessions
@@ -52,17 +62,34 @@ class Backlog:
                 try:
                     await self._look(one)
                 except SinkFault:  # the commits and the leases meet it too, and say so
-                    one.groups = {}  # a hole in a graph rather than an old number
+                    one.groups, one.kept = {}, None  # a hole in a graph rather than an old number
                     await asyncio.sleep(PAUSE_SECONDS)
-            await asyncio.sleep(self._interval_seconds)
+            await asyncio.sleep(self._pause_seconds)
+
+    @property
+    def _pause_seconds(self) -> float:
+        if self._interval_seconds is not None:
+            return self._interval_seconds
+        return min(max(SHORTEST_SECONDS, len(self._sessions) / LOOKS_PER_SECOND), LONGEST_SECONDS)
 
     async def _look(self, one: SessionFigures) -> None:
-        groups: Mapping[str, tuple[int | None, int]] = {}
-        route = self._link.to(one.stream_key)
-        length = int(await route.call("XLEN", one.stream_key))
-        if length:  # of a key that is not there XINFO says that it is an error
-            groups = groups_of(await route.call("XINFO", "GROUPS", one.stream_key))
-        one.stream_length, one.groups = length, groups
+        keys = keys_beside(one.stream_key, one.session.session_id)
+        packed = _LOOK.pack((keys.events, keys.dead_letter, keys.state, keys.lease), ())
+        length, letters, owner, place, groups = await self._link.to(one.stream_key).run(_LOOK, packed)
+        one.stream_length, one.groups = length, groups_of(groups)
+        one.kept = _kept(letters, owner, place)
+
+
+def _kept(letters: int, owner: bytes | None, place: Sequence[bytes | None]) -> Kept:
+    """What was written by hand must not stop the looking: what is no number is none."""
+    seq, cursor, updated_at = (None if raw is None else raw.decode(errors="replace") for raw in place)
+    return Kept(
+        owner=owner.decode(errors="replace") if owner else None,
+        seq=int(seq) if seq and _WHOLE.fullmatch(seq) else None,
+        cursor=cursor or None,
+        updated_at=float(updated_at) if updated_at and _DECIMAL.fullmatch(updated_at) else 0.0,
+        dead_letters=letters,
+    )
 
 
 def groups_of(reply: list[list[Any]]) -> dict[str, tuple[int | None, int]]:

@@ -75,6 +75,7 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
         stack.push_async_callback(link.aclose)
         source = await stack.enter_async_context(LensClient(settings.source, secrets, on_key_read=status.config_read))
         leases = Leases(link, settings.worker.id, settings.lease.ttl_seconds)
+        status.owner = leases.owner
         store = link, Durability(settings.redis, lambda degraded: _note_durability(status, degraded))
         holders = [
             _holder(Session(name=one.name, session_id=one.session_id), settings, status, leases, store, source)
@@ -118,7 +119,9 @@ def _holder(
     link, durability = store
     keys = session_keys(settings.stream.key, session)
     figures = status.session(session, keys.events)
-    figures.stream_max_length = settings.stream.max_length or 0
+    stream = settings.stream
+    figures.stream_read_max_length = stream.max_length or stream.hard_max_length or 0
+    figures.stream_max_length = (stream.hard_max_length if stream.keep_unread else stream.max_length) or 0
     sink = RedisSink(link.to(keys.state), keys, session.session_id, settings.stream, durability)
 
     numbers = Numbers()

@@ -196,6 +196,7 @@ class Supervisor:
         """What the register says of this worker and the others."""
         now = time.monotonic()
         self._status.workers_live = len(register.peers) + 1
+        self._status.peers = tuple(peer.owner for peer in register.peers)
         self._clock.note(register.clock_ahead_seconds)
         self._tell_twins(register.peers)
         if register.forgotten and self._registered:

@@ -94,4 +94,13 @@
 {{- if le $ttl (mulf 3 $poll) -}}
 {{- $_ := set $found "problems" (append $found.problems (printf "config.lease.ttl_seconds (%v) and config.lease.poll_seconds (%v): the first must be over three times the second" $ttl $poll)) -}}
 {{- end -}}
+{{- $cap := include "lens-bridge.setting" (list $root "stream" "hard_max_length") | float64 -}}{{/* 0 where it is null. */}}
+{{- $limit := include "lens-bridge.setting" (list $root "stream" "max_length") | float64 -}}
+{{- if $cap -}}
+{{- if ne (include "lens-bridge.setting" (list $root "stream" "keep_unread")) "true" -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "config.stream.hard_max_length (%v) and config.stream.keep_unread (false): a cap is for what is kept unread; turn the second on, or set config.stream.max_length instead" $cap)) -}}
+{{- else if lt $cap $limit -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "config.stream.hard_max_length (%v) and config.stream.max_length (%v): the first must not be smaller" $cap $limit)) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}

@@ -15,7 +15,18 @@ from redis.asyncio import Redis
 from bridge.lab.redis_server import RedisServer
 from bridge.lab.simulator import SimulatedSession, Simulator
 from bridge.operations.redis_client import Client
-from tests.support.permissions import DURABLE, FACTS, READER, TOPOLOGIES, WATCHER, WORD, WORKER, commands_of, rules_of
+from tests.support.permissions import (
+    DURABLE,
+    FACTS,
+    KEEPING,
+    READER,
+    TOPOLOGIES,
+    WATCHER,
+    WORD,
+    WORKER,
+    commands_of,
+    rules_of,
+)
 from tests.support.topology.clustered import Clustered
 from tests.support.topology.stage import patient_client
 from tests.support.topology.watched import SERVICE, Watched, asked
@@ -84,12 +95,12 @@ async def test_a_user_with_the_documented_permissions_runs_every_command(
 ) -> None:
     """Dead letters, limits, a lost window, lost sessions, a restart; the servers' own logs know of no refusal."""
     async with guarded(topology) as redis:
-        await redis.set_up(TOPOLOGIES[topology], FACTS, DURABLE[0])
+        await redis.set_up(TOPOLOGIES[topology], FACTS, KEEPING, DURABLE[0])
         rig = Rig(redis.data[0], redis.client, simulator, tmp_path)
         try:
             sessions = [simulator.create_session(f"lsn-{number}") for number in range(2)]
-            limits = {"stream__max_length": 100_000, "stream__max_age_seconds": 86_400}
-            extra: dict[str, Any] = limits
+            limits = {"stream__max_length": 100, "stream__max_age_seconds": 86_400, "stream__hard_max_length": 100_000}
+            extra: dict[str, Any] = {**limits, "stream__keep_unread": True}
             if topology == "sentinel":
                 extra |= {"redis__sentinel_username": WATCHER, "redis__sentinel_password": WORD}
             if topology != "single":  # there are replicas
@@ -146,6 +157,7 @@ async def _live(rig: Rig, worker: Worker, sessions: list[SimulatedSession]) -> N
     for session in sessions:
         await rig.client.delete(keys_of(session).seen)
         await rig.client.xgroup_create(keys_of(session).events, GROUP, id="0")
+        await rig.client.xreadgroup(GROUP, "one", {keys_of(session).events: ">"}, count=1)  # so that one is pending
         session.generate(EVENTS)
     await worker.start()
     for session in sessions:

@@ -5,12 +5,24 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["DURABLE", "FACTS", "READER", "TOPOLOGIES", "WATCHER", "WORD", "WORKER", "commands_of", "rules_of"]
+__all__ = [
+    "DURABLE",
+    "FACTS",
+    "KEEPING",
+    "READER",
+    "TOPOLOGIES",
+    "WATCHER",
+    "WORD",
+    "WORKER",
+    "commands_of",
+    "rules_of",
+]
 
 README = Path(__file__).parents[2] / "README.md"
 WORD = "a-word-of-the-tests"
 WORKER, READER, WATCHER = "bridge-worker", "bridge-reader", "bridge-watcher"
 FACTS = "to say what the server is"
+KEEPING = "for stream.keep_unread"
 DURABLE = ("for redis.durability: replicated", "for redis.durability: fsynced")
 TOPOLOGIES = {"single": "", "sentinel": "behind Sentinels", "cluster": "in a cluster"}
 

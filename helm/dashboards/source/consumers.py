@@ -64,7 +64,7 @@ def _now() -> list[Json]:
         stat(
             "Unread share before trimming",
             "Good: far below 80 %. At 100 % entries are trimmed before the slowest group has read them. Empty where "
-            "stream.max_length is not set.",
+            "neither stream.max_length nor, with stream.keep_unread, stream.hard_max_length is set.",
             query(f"max({UNREAD} / on (stream) group_left () {trimmed_at})"),
             unit="percentunit",
             thresholds=((None, GREEN), (0.5, ORANGE), (0.8, RED)),
@@ -133,9 +133,17 @@ def _consumers() -> list[Json]:
         time_series(
             "Entries in the streams",
             "Good: level where stream.max_length is set, else growing with what is published. A fall to 0: Redis was "
-            "emptied. Growth without end fills Redis's memory.",
+            "emptied. Growth without end fills Redis's memory; with stream.keep_unread a group stands still.",
             query(f"max by (stream) ({session('stream_length')})", "{{stream}}"),
             query(f"max by (stream) ({session('stream_max_length')} > 0)", "{{stream}} is trimmed at"),
+            query(f"max by (stream) ({session('stream_read_max_length')} > 0)", "{{stream}}, what is read, at"),
+            width=12,
+        ),
+        time_series(
+            "Unread entries trimmed",
+            "Good: none. A group stood still until stream.hard_max_length was reached; it will never get these.",
+            query(counted("unread_trimmed_total", by="stream"), "{{stream}}"),
+            bars=True,
             width=12,
         ),
         time_series(

@@ -167,6 +167,7 @@ def _to_redis() -> list[Json]:
             "emptied.",
             query(f"max({session('stream_length')})", "entries"),
             query(f"max({session('stream_max_length')} > 0)", "trimmed at"),
+            query(f"max({session('stream_read_max_length')} > 0)", "what is read trimmed at"),
             width=12,
         ),
     ]

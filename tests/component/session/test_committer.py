@@ -28,6 +28,7 @@ from bridge.model.records import Run
 from bridge.session.buffer import Buffer
 from bridge.session.committer import Committer
 from bridge.session.context import SessionContext
+from bridge.settings import StreamSettings
 from bridge.store.commits import RedisSink
 from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
@@ -380,3 +381,29 @@ async def test_replies_that_come_after_the_end_are_nobodys(bench: Bench) -> None
             await running
         await link.aclose()
         await until(lambda: all(flight.reply and flight.reply.done() for flight in committer._flights))
+
+
+async def test_what_is_trimmed_unread_and_what_cannot_be_is_told_once(
+    redis_server: RedisServer, redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The cap cuts again and again: the metric has all of it, the log the first. Then the user loses a permission."""
+    admin: Any = redis
+    url = redis_server.url.replace("redis://", "redis://narrow:word@")
+    await admin.execute_command("ACL", "SETUSER", "narrow", "on", ">word", "~*", "+@all")
+    narrow = Bench(url, redis)
+    keeping = StreamSettings(keep_unread=True, hard_max_length=100, max_length=100)
+    narrow.settings = narrow.settings.model_copy(update={"stream": keeping})
+    try:
+        await redis.xgroup_create(narrow.keys.events, "g", id="0", mkstream=True)
+        assert await read_on(narrow, [100] * 9, Unreliable(narrow, deque()), LAST) is None
+        assert LAST - 200 < narrow.figures.unread_trimmed <= LAST - 100
+        assert not narrow.figures.last_error
+        assert capsys.readouterr().out.count("stream.unread_trimmed") == 1
+        await admin.execute_command("ACL", "SETUSER", "narrow", "-xinfo")
+        assert await read_on(narrow, [100] * 9, Unreliable(narrow, deque()), 2 * LAST) is None
+        assert "its user needs xrange, xpending" in str(narrow.figures.last_error)
+        assert capsys.readouterr().out.count("stream.not_trimmed") == 1
+        assert await redis.xlen(narrow.keys.events) >= LAST + 100, "nothing was trimmed on a guess"
+    finally:
+        await narrow.aclose()
+        await admin.execute_command("ACL", "DELUSER", "narrow")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -10,7 +13,7 @@ from bridge.masking import Secrets
 from bridge.model.place import Session
 from bridge.settings import RedisSettings
 from bridge.store.link import RedisLink
-from bridge.telemetry.figures import SessionFigures
+from bridge.telemetry.figures import Kept, SessionFigures
 from bridge.worker.backlog import MAX_GROUPS, Backlog, groups_of
 from tests.support.worker import until
 
@@ -42,6 +45,26 @@ async def test_length_lag_and_pending_of_a_group_are_sampled(redis_server: Redis
         await until(lambda: figures.groups == {"detector": (lag, 1)}, "the group is seen")
         await redis.flushall()
         await until(lambda: figures.groups == {} and figures.stream_length == 0, "nothing is left")
+    await link.aclose()
+
+
+async def test_who_reads_and_from_where_is_told_of_every_session(redis_server: RedisServer, redis: Redis) -> None:
+    """As it stands in Redis, whoever reads it; what somebody wrote by hand does no harm."""
+    figures, link = _figures(), _link(redis_server)
+    async with Backlog(link, [figures], interval_seconds=0.02):
+        await until(lambda: figures.kept is not None, "a session that was never read is looked at too")
+        assert figures.kept == Kept(owner=None, seq=None, cursor=None, updated_at=0.0, dead_letters=0)
+        await redis.set("lens:{camera-1}:lease:lsn-1", "worker-2/b")
+        await redis.xadd("lens:{camera-1}:dead-letter", {"id": "1"})
+        state: Any = {"seq": "7", "cursor": "evt-7", "updated_at": "1741843200.123"}
+        await redis.hset("lens:{camera-1}:state:lsn-1", mapping=state)
+        told = Kept(owner="worker-2/b", seq=7, cursor="evt-7", updated_at=1741843200.123, dead_letters=1)
+        await until(lambda: figures.kept == told, "what was written is seen")
+        await redis.hset("lens:{camera-1}:state:lsn-1", mapping={"seq": "seven", "updated_at": "nan"})
+        told = replace(told, seq=None, updated_at=0.0)
+        await until(lambda: figures.kept == told, "what is no number is none")
+        await redis.set("lens:{camera-1}:dead-letter", "somebody else's")
+        await until(lambda: figures.kept is None, "a hole rather than something old")
     await link.aclose()
 
 

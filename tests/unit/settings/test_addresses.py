@@ -224,6 +224,23 @@ def test_what_sentinels_are_told_is_of_no_use_where_there_are_none() -> None:
     ]
 
 
+def test_entries_that_are_kept_without_an_end_are_told_of() -> None:
+    """And nothing is said where there is a cap; but where there is no limit, there is nothing to keep them from."""
+    keeping = {"BRIDGE_STREAM__KEEP_UNREAD": "true"}
+    for limit in ("BRIDGE_STREAM__MAX_LENGTH", "BRIDGE_STREAM__MAX_AGE_SECONDS"):
+        assert warnings({**keeping, limit: "100"}) == [
+            "stream.keep_unread (BRIDGE_STREAM__KEEP_UNREAD): a consumer group that nobody reads any more keeps "
+            "everything until Redis is full; set stream.hard_max_length (BRIDGE_STREAM__HARD_MAX_LENGTH) to what Redis "
+            "can hold"
+        ]
+        assert warnings({**keeping, limit: "100", "BRIDGE_STREAM__HARD_MAX_LENGTH": "100"}) == []
+    assert warnings({**keeping, "BRIDGE_STREAM__HARD_MAX_LENGTH": "100"}) == []
+    assert warnings(keeping) == [
+        "stream.keep_unread (BRIDGE_STREAM__KEEP_UNREAD): has no effect, since nothing is trimmed; set "
+        "stream.max_length (BRIDGE_STREAM__MAX_LENGTH) or stream.max_age_seconds (BRIDGE_STREAM__MAX_AGE_SECONDS)"
+    ]
+
+
 @pytest.mark.parametrize("host", ["lens.example", "10.0.0.7", "[2001:db8::1]"])
 def test_a_key_that_goes_in_clear_to_another_host_is_told_of(host: str) -> None:
     """Whoever stands between reads it."""

@@ -77,6 +77,21 @@ from tests.support.configuration import KEY, problems
             "a batch must fit into the buffer",
         ),
         (
+            {"BRIDGE_STREAM__HARD_MAX_LENGTH": "10"},
+            "stream.hard_max_length (BRIDGE_STREAM__HARD_MAX_LENGTH) and stream.keep_unread "
+            "(BRIDGE_STREAM__KEEP_UNREAD): a cap is for what is kept unread; turn the second on, or set "
+            "stream.max_length instead",
+        ),
+        (
+            {
+                "BRIDGE_STREAM__KEEP_UNREAD": "true",
+                "BRIDGE_STREAM__HARD_MAX_LENGTH": "10",
+                "BRIDGE_STREAM__MAX_LENGTH": "11",
+            },
+            "stream.hard_max_length (BRIDGE_STREAM__HARD_MAX_LENGTH) and stream.max_length "
+            "(BRIDGE_STREAM__MAX_LENGTH): the first must not be smaller",
+        ),
+        (
             {"BRIDGE_SESSIONS": "a=lsn-1,a=lsn-2"},
             "sessions (BRIDGE_SESSIONS): the name a is given twice; names must be unique",
         ),

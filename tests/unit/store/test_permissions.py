@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bridge.store.nodes.server import QUESTIONS
 from bridge.store.replies import fault_of
-from tests.support.permissions import DURABLE, FACTS, TOPOLOGIES, WORKER, commands_of
+from tests.support.permissions import DURABLE, FACTS, KEEPING, TOPOLOGIES, WORKER, commands_of
 
 BRIDGE = Path(__file__).parents[3] / "bridge"
 ALWAYS = {"auth", "select"}  # for everybody, or left out where it is not permitted: database 0 is chosen by nobody
@@ -21,15 +21,18 @@ def test_the_error_names_what_the_readme_grants() -> None:
     detail = fault_of("NOPERM this user has no permissions", "h:1").detail
     _, _, named = detail.partition("on the keys lens:*: ")
     words = set(
-        re.findall(r"[a-z|]+(?=[ ;]|$)", re.sub(r"behind Sentinels:|in a cluster:|for redis.durability:", "", named))
+        re.findall(
+            r"[a-z|]+(?=[ ;]|$)",
+            re.sub(r"for stream.keep_unread:|behind Sentinels:|in a cluster:|for redis.durability:", "", named),
+        )
     )
-    assert words == commands_of(WORKER, *TOPOLOGIES.values(), *DURABLE)
+    assert words == commands_of(WORKER, KEEPING, *TOPOLOGIES.values(), *DURABLE)
 
 
 def test_the_readme_grants_what_scripts_and_worker_send_and_nothing_else() -> None:
     """A command that comes or goes moves the documented line too."""
     sent = {*_of_scripts(), *_of_the_worker(), *_spelt(QUESTIONS)}
-    granted = commands_of(WORKER, *TOPOLOGIES.values(), *DURABLE, FACTS)
+    granted = commands_of(WORKER, KEEPING, *TOPOLOGIES.values(), *DURABLE, FACTS)
     assert sent - granted == set(), "sent, and not granted"
     assert granted - sent == set(), "granted, and not sent"
 
@@ -41,9 +44,9 @@ def test_what_is_granted_to_say_what_a_server_is_are_those_questions() -> None:
 
 def _of_scripts() -> Iterator[str]:
     for script in (BRIDGE / "store" / "scripts").glob("*.lua"):
-        found = re.findall(r"\b(?:redis\.p?call|call)\('([A-Z]+)'", script.read_text())
+        found = re.findall(r"\b(?:redis\.p?call|call)\('([A-Z]+)'(?:, '([A-Z]+)')?", script.read_text())
         assert found, script
-        yield from (name.lower() for name in found)
+        yield from _spelt(found)
 
 
 def _of_the_worker() -> Iterator[str]:

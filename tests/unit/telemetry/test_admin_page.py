@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bridge.model.labels import SessionState
 from bridge.model.place import Session
-from bridge.telemetry.admin_page import RUNBOOK, Rates, render_page
-from bridge.telemetry.figures import SessionFigures
+from bridge.telemetry.figures import Kept, SessionFigures
+from bridge.telemetry.page.document import page_slices
+from bridge.telemetry.page.rates import Rates
+from bridge.telemetry.page.words import RUNBOOK
 from bridge.telemetry.status import WorkerStatus
 
 RUNBOOK_FILE = Path(__file__).resolve().parents[3] / "helm" / "RUNBOOK.md"
@@ -28,12 +34,14 @@ class Seen(HTMLParser):
         self.chips: dict[str, str] = {}  # text and tone
         self.sessions: dict[str, dict[str, str]] = {}
         self.details: dict[str, str] = {}
+        self.workers: dict[str, str] = {}  # text and tone
         self.links: list[str] = []
         self.tags: set[str] = set()
         self._parts: list[str] = []
         self._headings: list[str] = []
         self._cells: list[str] = []
         self._tone = self._session = ""
+        self._of_workers = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -51,8 +59,10 @@ class Seen(HTMLParser):
         text = "".join(self._parts).strip()
         if tag == "h2":
             self.verdict, self.tone = text, self._tone
+        elif tag == "h3":
+            self._of_workers = True
         elif tag == "li":
-            self.chips[text] = self._tone
+            (self.workers if self._of_workers else self.chips)[text] = self._tone
         elif tag == "th":
             self._headings.append(text)
         elif tag == "td":
@@ -82,9 +92,18 @@ def add(status: WorkerStatus, name: str, state: SessionState) -> SessionFigures:
     return figures
 
 
-def seen(status: WorkerStatus, rates: dict[str, float] | None = None, after_seconds: float = 0.0) -> Seen:
+def seen(
+    status: WorkerStatus, rates: dict[str, float] | None = None, after_seconds: float = 0.0, *, every: bool = False
+) -> Seen:
     """The page, so long after now."""
-    return Seen(render_page(status, rates or {}, time.time() + after_seconds))
+    return Seen("".join(page_slices(status, rates or {}, time.time() + after_seconds, every=every)))
+
+
+def kept(**changes: Any) -> Kept:
+    """What Redis holds of a session that worker-2 reads."""
+    return replace(
+        Kept(owner="worker-2/b", seq=77, cursor="evt-9", updated_at=time.time() - 60, dead_letters=3), **changes
+    )
 
 
 def test_a_session_is_told_in_full(status: WorkerStatus) -> None:
@@ -92,13 +111,15 @@ def test_a_session_is_told_in_full(status: WorkerStatus) -> None:
     figures = add(status, "entrance", SessionState.STREAMING)
     figures.cursor, figures.seq, figures.lease_held = "evt-7", 1234, True
     figures.last_event_at = time.time() - 240
+    figures.groups = {"detector": (12, 3), "archive": (None, 0), "third": (0, 0)}
+    figures.kept = kept(dead_letters=0)
     assert seen(status, {"entrance": 2.5}).sessions["entrance"] == {
         "Session": "entrancelens:{entrance}:events",
-        "State": "streaming",
-        "Since": "0 s",
-        "Entries": "1,234",
-        "Per second": "2.5",
+        "State": "streamingfor 0 s",
+        "Entries": "1,2342.5/s",
         "Last event": "4 min ago",
+        "Consumer groups": "detector 12 behind, 3 pendingarchive lag unknown1 more group",
+        "Dead letters": "0",
         "Cursor": "evt-7",
         "Owner": "this worker",
     }
@@ -108,7 +129,93 @@ def test_of_a_session_that_another_worker_reads_no_number_is_made_up(status: Wor
     """Zero entries would be a lie."""
     add(status, "entrance", SessionState.STANDBY).owner = "worker-2"
     row = seen(status).sessions["entrance"]
-    assert (row["Entries"], row["Per second"], row["Owner"]) == ("—", "—", "worker-2")
+    assert (row["Entries"], row["Dead letters"], row["Owner"]) == ("—", "—", "worker-2")
+
+
+def test_of_a_session_that_another_worker_reads_redis_tells(status: WorkerStatus) -> None:
+    """Its place and who has it, also where this worker has not asked for the lease for long."""
+    figures = add(status, "entrance", SessionState.STANDBY)
+    figures.owner, figures.kept = "worker-long-gone", kept()
+    row = seen(status).sessions["entrance"]
+    assert row["Entries"] == "77"
+    assert (row["Dead letters"], row["Last event"], row["Cursor"]) == ("3", "60 s ago", "evt-9")
+    assert row["Owner"] == "worker-2/b"
+    figures.kept = kept(owner=None, seq=None, updated_at=0.0)
+    row = seen(status).sessions["entrance"]
+    assert (row["Entries"], row["Last event"], row["Owner"]) == ("—", "", ""), "nobody has ever read it"
+
+
+def test_the_fleet_is_told_by_who_reads_how_many(status: WorkerStatus) -> None:
+    """This worker first, then who has a lease and is not heard, then the others; and what nobody reads."""
+    status.owner, status.peers = "worker-1/a", ("worker-2/b", "worker-3/c")
+    for number in range(5):
+        figures = add(status, f"own-{number}", SessionState.STREAMING)
+        figures.owner, figures.lease_held = "worker-1/a", True
+    add(status, "other", SessionState.STANDBY).kept = kept()
+    add(status, "orphan", SessionState.STANDBY).kept = kept(owner="worker-dead/d")
+    add(status, "ended", SessionState.ENDED).kept = kept(owner=None)
+    page = seen(status)
+    assert list(page.workers.items()) == [
+        ("worker-1/a this worker, reads 5 sessions", "good"),
+        ("worker-dead/d not heard any more, reads 1 session", "warn"),
+        ("worker-2/b reads 1 session", "good"),
+        ("worker-3/c stands by", "calm"),
+        ("nobody 1 session", "calm"),
+    ]
+    assert page.chips["9 dead letters"] == "warn"
+
+
+def test_who_wants_a_session_is_told_where_it_is_not_the_configuration(status: WorkerStatus) -> None:
+    """And what is wanted and cannot be read comes before all else, with the reason."""
+    for name in ("own", "found"):
+        add(status, name, SessionState.STREAMING)
+    add(status, "held", SessionState.PAUSED)
+    status.origins = lambda: {"own": "configured", "found": "discovered", "held": "registered"}
+    refused = {
+        "name": "<u>x</u>",
+        "session_id": "lsn-9",
+        "origin": "registered",
+        "reason": "the name <u>x</u> is configured",
+    }
+    page = seen(status)
+    names = {name: row["Session"] for name, row in page.sessions.items()}
+    assert names == {
+        "found": "foundlens:{found}:eventsdiscovered",
+        "own": "ownlens:{own}:events",
+        "held": "heldlens:{held}:eventsregistered",
+    }
+    assert not {"1 refused", "draining"} & set(page.chips)
+    status.refused, status.draining = lambda: [refused], True
+    page = seen(status)
+    assert (page.chips["1 refused"], page.chips["draining"], page.chips["1 paused"]) == ("bad", "warn", "calm")
+    assert "<u>x</u> (lsn-9), registered, is not read: the name <u>x</u> is configured" in page.text
+    assert "u" not in page.tags
+    told = json.loads("".join(status.json_slices()))
+    assert (told["refused"], told["draining"]) == ([refused], True)
+    assert {one["name"]: one["origin"] for one in told["sessions"]} == status.origins()
+
+
+def test_a_fleet_of_hundreds_does_not_fill_the_page(status: WorkerStatus) -> None:
+    """Who is beyond the first fifty is counted."""
+    status.peers = tuple(f"worker-{number:03}/x" for number in range(200))
+    page = seen(status)
+    assert len(page.workers) == 51
+    assert "151 more workers" in page.workers
+
+
+def test_what_retention_does_is_told_below_the_session(status: WorkerStatus) -> None:
+    """A group that holds the stream up, and one that has lost entries: each with its section."""
+    figures = add(status, "entrance", SessionState.STREAMING)
+    figures.stream_length, figures.stream_read_max_length = 21_000, 10_000
+    assert seen(status).details == {}
+    figures.stream_length = 21_001
+    assert seen(status).details["entrance"].startswith("21,001 entries, since a group has not read them; the limit is")
+    assert "helm/RUNBOOK.md#lensbridgeunreadheld" in seen(status).details["entrance"]
+    figures.unread_trimmed = 1311
+    assert "1,311 entries trimmed unread" in seen(status).details["entrance"]
+    assert "helm/RUNBOOK.md#lensbridgeunreadtrimmed" in seen(status).details["entrance"]
+    figures.stream_read_max_length = figures.unread_trimmed = 0
+    assert seen(status).details == {}, "without a limit nothing is held"
 
 
 def test_the_worst_come_first(status: WorkerStatus) -> None:
@@ -120,8 +227,28 @@ def test_the_worst_come_first(status: WorkerStatus) -> None:
     page = seen(status)
     worst = ["failed", "gone", "unauthorized", "cursor_lost", "backpressured", "waiting", "connecting", "fine-000"]
     assert list(page.sessions)[:8] == worst
-    assert len(page.sessions) == 500
-    assert "111 more in /status" in page.text
+    assert len(page.sessions) == 250
+    assert "361 more sessions, none of them worse" in page.text
+    assert page.links == ["status", "metrics", "?all"]
+    assert len(seen(status, every=True).sessions) == 611
+
+
+def test_no_piece_of_the_page_holds_many_sessions(status: WorkerStatus) -> None:
+    """Between two of them others have their turn; and the page of a thousand sessions is light."""
+    for number in range(1000):
+        figures = add(status, f"camera-{number}", SessionState.STREAMING)
+        figures.kept, figures.groups = kept(), {"detector": (number, 1)}
+    for every, rows in ((False, 250), (True, 1000)):
+        slices = list(page_slices(status, {}, time.time(), every=every))
+        counts = [part.count('class="name"') for part in slices]
+        assert sum(counts) == rows
+        assert max(counts) == 10
+    light = "".join(page_slices(status, {}, time.time())).encode()
+    assert len(light) < 250_000
+    assert len(gzip.compress(light)) < 20_000
+    slices = list(status.json_slices())
+    assert max(part.count('"session_id"') for part in slices) == 20
+    assert len(json.loads("".join(slices))["sessions"]) == 1000
 
 
 @pytest.mark.parametrize("state", NEEDS_A_PERSON)
@@ -225,7 +352,7 @@ def test_a_trouble_has_one_beginning(status: WorkerStatus) -> None:
     for state in (SessionState.CONNECTING, SessionState.WAITING, SessionState.UNAUTHORIZED, SessionState.CURSOR_LOST):
         figures.enter(state)
         assert (figures.state, figures.since) == (state, began)
-    assert seen(status).sessions["entrance"]["Since"] == "60 min"
+    assert seen(status).sessions["entrance"]["State"] == "cursor lostfor 60 min"
     for state in (SessionState.STREAMING, SessionState.WAITING, SessionState.STANDBY, SessionState.CONNECTING):
         figures.since = began
         figures.enter(state)
@@ -237,9 +364,16 @@ def test_what_comes_from_outside_is_text(status: WorkerStatus) -> None:
     figures = add(status, "entrance", SessionState.FAILED)
     figures.cursor, figures.owner = '"><img src=x onerror=alert(1)>', "<b>me</b><iframe>"
     figures.fail("<img src=x onerror=alert(2)>")
-    status.worker_id = "<object>"
+    figures.groups = {f"<video src=x onerror=alert(3)>{'g' * 200}": (1, 0)}
+    other = add(status, "other", SessionState.STANDBY)
+    other.kept = kept(owner="<embed>", cursor="</td><audio>")
+    status.worker_id, status.owner, status.peers = "<object>", "<applet>", ("<svg onload=alert(4)>",)
     page = seen(status)
-    assert not page.tags & {"img", "iframe", "object"}
+    assert not page.tags & {"img", "iframe", "object", "video", "embed", "audio", "applet", "svg"}
+    assert page.sessions["entrance"]["Consumer groups"].startswith("<video src=x onerror=alert(3)>ggg")
+    assert len(page.sessions["entrance"]["Consumer groups"]) < 80, "a name of any length takes little room"
+    assert page.sessions["other"]["Owner"] == "<embed>"
+    assert {"<applet> this worker, stands by", "<svg onload=alert(4)> stands by"} < set(page.workers)
     assert page.sessions["entrance"]["Cursor"] == figures.cursor
     assert page.sessions["entrance"]["Owner"] == figures.owner
     assert page.details["entrance"].startswith("<img src=x onerror=alert(2)>")

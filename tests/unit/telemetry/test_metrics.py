@@ -65,6 +65,8 @@ INTERFACE = {
     "backpressure_seconds_total": ("counter", {"stream"}),
     "stream_length": ("gauge", {"stream"}),
     "stream_max_length": ("gauge", {"stream"}),
+    "stream_read_max_length": ("gauge", {"stream"}),
+    "unread_trimmed_total": ("counter", {"stream"}),
     "group_lag": ("gauge", set()),  # its label sets come with the first look at the groups
     "group_pending": ("gauge", set()),
     "durability_degraded": ("gauge", set()),
@@ -289,7 +291,8 @@ def test_each_figure_shows_under_its_own_name() -> None:
     figures.rollbacks = 1
     figures.buffer_events, figures.buffer_bytes = 11, 1100
     figures.backpressure_seconds = 0.25
-    figures.stream_length, figures.stream_max_length = 12, 16
+    figures.stream_length, figures.stream_max_length, figures.stream_read_max_length = 12, 16, 17
+    figures.unread_trimmed = 18
     figures.groups = {"g": (13, 14), "h": (None, 15)}
     worker.durability_degraded = True
     worker.config_read_at = 103.5
@@ -328,6 +331,8 @@ def test_each_figure_shows_under_its_own_name() -> None:
         ("backpressure_seconds_total", stream): 0.25,
         ("stream_length", stream): 12,
         ("stream_max_length", stream): 16,
+        ("stream_read_max_length", stream): 17,
+        ("unread_trimmed_total", stream): 18,
         ("group_lag", ("group", "g"), stream): 13,
         ("group_pending", ("group", "g"), stream): 14,
         ("group_pending", ("group", "h"), stream): 15,

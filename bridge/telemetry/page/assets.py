@@ -19,20 +19,23 @@ body { margin: 0 auto; max-width: 90rem; padding: 1.5rem clamp(.75rem, 3vw, 2.5r
   color: var(--text); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { margin: 0; font-size: 1rem; font-weight: 600; color: var(--soft); }
 h2 { margin: .1rem 0 .25rem; font-size: 1.5rem; line-height: 1.25; letter-spacing: -.01em; }
+h3 { margin: 0 0 .35rem; color: var(--soft); font-size: .75rem; font-weight: 600; letter-spacing: .05em;
+  text-transform: uppercase; }
 p { margin: .25rem 0 1rem; color: var(--soft); }
 a { color: inherit; }
 ul { display: flex; flex-wrap: wrap; gap: .4rem; margin: 0 0 1.25rem; padding: 0; list-style: none; }
 li { padding: .15rem .75rem; border: 1px solid var(--line); border-radius: 1rem; background: var(--card); }
 table { width: 100%; border-collapse: separate; border-spacing: 0; border: 1px solid var(--line);
   border-radius: .75rem; background: var(--card); font-variant-numeric: tabular-nums; overflow: hidden; }
-th, td { padding: .5rem .75rem; text-align: left; vertical-align: top; }
+th, td { padding: .5rem .6rem; text-align: left; vertical-align: top; }
 tbody + tbody td, thead + tbody td { border-top: 1px solid var(--line); }
 tbody tr + tr td { border-top: 0; padding-top: 0; }
 th { color: var(--soft); font-size: .75rem; font-weight: 600; letter-spacing: .05em; text-transform: uppercase;
   white-space: nowrap; }
 td p { margin: 0; font-size: .85em; } td small { display: block; color: var(--soft); } td b { font-weight: 600; }
 .time, .number { white-space: nowrap; } .number { text-align: right; } .state { white-space: nowrap; }
-.name { min-width: 13rem; max-width: 22rem; } .id { min-width: 10rem; max-width: 16rem; } td[colspan] { max-width: 0; }
+.name { min-width: 11rem; max-width: 18rem; } .id { min-width: 6rem; max-width: 13rem; } td[colspan] { max-width: 0; }
+.groups { min-width: 10rem; max-width: 18rem; } li small { color: var(--soft); }
 tbody.bad td { background: var(--bad-card); } tbody.warn td { background: var(--warn-card); }
 .past { color: var(--soft); }
 code { font: .85em ui-monospace, monospace; }
@@ -46,12 +49,14 @@ body.old #old { display: block; } body.old main { opacity: .55; }
 @media (max-width: 52rem) {
   body { padding-top: 1rem; font-size: 14px; } h2 { font-size: 1.25rem; }
   thead { display: none; } table, tbody { display: block; }
-  tr { display: grid; grid-template-columns: 1fr 1fr; padding: .5rem .75rem; }
+  tr { display: grid; grid-template-columns: 1fr 1fr; gap: 0 .75rem; padding: .5rem .75rem; }
   tr + tr { padding-top: 0; } tbody + tbody, thead + tbody:not(:first-of-type) { border-top: 1px solid var(--line); }
   tbody.bad { background: var(--bad-card); } tbody.warn { background: var(--warn-card); }
   td, tbody + tbody td, thead + tbody td { padding: .1rem 0; border: 0; } .number { text-align: left; }
-  td.name, td.id, td[colspan] { grid-column: 1 / -1; min-width: 0; max-width: none; } td:empty { display: none; }
-  td[data-label]::before { content: attr(data-label) " "; color: var(--soft); }
+  td.name, td.id, td.groups, td[colspan] { grid-column: 1 / -1; min-width: 0; max-width: none; }
+  td:empty { display: none; }
+  td[data-label]::before { content: attr(data-label) " "; color: var(--soft); } td.state small, td.number small {
+    display: inline; } td.state small::before, td.number small::before { content: " · "; }
 }
 """
 
