@@ -25,6 +25,7 @@ __all__ = [
     "looks_like_events",
     "media_type",
     "retry_after_seconds",
+    "rows_in",
     "sendable",
     "sessions_in",
 ]
@@ -127,6 +128,18 @@ def sendable(cursor: str) -> bytes | None:
 
 def sessions_in(body: bytes) -> Mapping[str, Lookup] | Unanswered:
     """What an answer of the metadata endpoint says of each session that it lists."""
+    rows = rows_in(body)
+    if isinstance(rows, Unanswered):
+        return rows
+    found: dict[str, Lookup] = {}
+    for row in rows:
+        status = str(row.get("session_status", ""))
+        found.setdefault(str(row["session_id"]), Over(status=status) if is_over(status) else Active(status=status))
+    return found
+
+
+def rows_in(body: bytes) -> list[dict[str, Any]] | Unanswered:
+    """The sessions in an answer of the metadata endpoint, as it writes them: each has a ``session_id`` at least."""
     try:
         answer: Any = json.loads(body)
     except (ValueError, RecursionError):
@@ -137,11 +150,7 @@ def sessions_in(body: bytes) -> Mapping[str, Lookup] | Unanswered:
     if not all(isinstance(entry, dict) and "session_id" in entry for entry in sessions):
         # An error in the shape of an answer, for one: it must not end a session.
         return Unanswered(detail="the metadata endpoint did not answer with a list of sessions")
-    found: dict[str, Lookup] = {}
-    for entry in sessions:
-        status = str(entry.get("session_status", ""))
-        found.setdefault(str(entry["session_id"]), Over(status=status) if is_over(status) else Active(status=status))
-    return found
+    return sessions
 
 
 def advice_on(outcome: ConnectOutcome, *, key_configured: bool) -> str:

@@ -42,7 +42,7 @@ from bridge.source.stream import LensStream
 from bridge.source.transport import open_client
 from bridge.source.turns import Turns
 
-__all__ = ["LensClient"]
+__all__ = ["LensClient", "Metadata"]
 
 _MAX_BODY_BYTES = 64 * 1024  # of an error report
 _MAX_METADATA_BYTES = 16 * 1024 * 1024  # it may list every session of an organisation
@@ -50,6 +50,13 @@ _MAX_REDIRECTS = 3
 _MOST_UNDER_WAY = 32  # connections that are being opened, while sessions are handed over
 _STREAM = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
 _JSON = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+class Metadata(NamedTuple):
+    """An answer of the metadata endpoint. ``date`` is its header of that name, "" where it has none."""
+
+    body: bytes
+    date: str
 
 
 class _Body(NamedTuple):
@@ -153,10 +160,22 @@ class LensClient:
         """
         return await self._lookups.of(session_id)
 
-    async def _ask(self, session_id: str | None) -> Answer:
-        query = f"?session_id={session_id or ''}&shard_index=-1&max_items_per_shard=-1"
+    async def metadata(self, session_id: str | None = None) -> Metadata | Refused:
+        """What the metadata endpoint answers about a session, or about all; for who diagnoses. Never raises."""
         try:
-            response = await self._get(f"/lens/sessions/metadata{query}", _JSON | self._key.headers())
+            response = await self._get(_metadata(session_id), _JSON | self._key.headers())
+        except KeyUnavailableError as error:
+            return Refused(outcome=ConnectOutcome.UNAUTHORIZED, detail=str(error))
+        except SourceFault as fault:
+            return fault.refused
+        if response.status_code != 200:
+            return await self._refusal(response, cursor_sent=False)
+        body = await self._body(response, _MAX_METADATA_BYTES)
+        return Metadata(body=body.content, date=response.headers.get("date", ""))
+
+    async def _ask(self, session_id: str | None) -> Answer:
+        try:
+            response = await self._get(_metadata(session_id), _JSON | self._key.headers())
         except KeyUnavailableError as error:
             return Unanswered(detail=str(error))
         except SourceFault as fault:
@@ -260,6 +279,10 @@ class LensClient:
         # An error report may quote the request, and with it the key.
         masked = self._secrets.mask(error_text(self._secrets.mask_bytes(body.content)))
         return masked or (f"({body.fault})" if body.fault else "(no text)")
+
+
+def _metadata(session_id: str | None) -> str:
+    return f"/lens/sessions/metadata?session_id={session_id or ''}&shard_index=-1&max_items_per_shard=-1"
 
 
 def _same_host_target(response: httpx.Response) -> httpx.URL | None:

@@ -31,7 +31,7 @@ from bridge.errors import ConfigurationError
 from bridge.settings import SourceSettings
 from bridge.source.proxies import ProxyChoice
 
-__all__ = ["BODY", "Body", "open_client"]
+__all__ = ["BODY", "Body", "open_client", "tls_context"]
 
 BODY = "body"
 """The extension of a response that has its `Body`."""
@@ -47,7 +47,7 @@ tenth of the worker's time away; a session of small ones never gets there."""
 
 def open_client(settings: SourceSettings, proxy: ProxyChoice | None = None) -> httpx.AsyncClient:
     """A client for as many streams as there are sessions; to be closed. Raises ConfigurationError for a bad CA file."""
-    tls = _tls_context(settings, proxy)
+    tls = tls_context(settings, proxy)
     timeout = httpx.Timeout(
         connect=settings.connect_timeout_seconds,
         read=settings.idle_timeout_seconds,
@@ -72,7 +72,8 @@ def _authorization(proxy: ProxyChoice | None) -> dict[str, str]:
     return {"Proxy-Authorization": f"Basic {encoded}"}
 
 
-def _tls_context(settings: SourceSettings, proxy: ProxyChoice | None) -> ssl.SSLContext:
+def tls_context(settings: SourceSettings, proxy: ProxyChoice | None) -> ssl.SSLContext:
+    """What is trusted on the way to the API. Raises ConfigurationError for a bad CA file."""
     spoken = (settings.base_url, proxy.address if proxy else "")
     if not any(address.startswith("https:") for address in spoken):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used: without the 140 authorities that cost 1 MiB

@@ -25,7 +25,7 @@ from bridge.store.nodes.server import QUESTIONS, ServerFacts, facts_of
 from bridge.store.nodes.slots import slot_of
 from bridge.store.script import Script
 
-__all__ = ["Argument", "RedisLink", "Route", "Script"]
+__all__ = ["Argument", "RedisLink", "Route", "Script", "inspected"]
 
 
 class _Servers(Protocol):
@@ -95,7 +95,7 @@ class RedisLink(Route):
         found = []
         for node in await self.nodes():
             with suppress(SinkFault):
-                if facts := await _inspected(node, known):
+                if facts := await inspected(node, known):
                     found.append(facts)
         return found
 
@@ -128,7 +128,8 @@ class _OneServer:
         await self._node.aclose()
 
 
-async def _inspected(node: Node, known: Container[str]) -> ServerFacts | None:
+async def inspected(node: Node, known: Container[str] = ()) -> ServerFacts | None:
+    """What a server says of itself; None where its place is ``known``. Raises SinkFault where it can't be reached."""
     where = (await node.connection()).where
     if where in known:
         return None

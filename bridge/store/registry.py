@@ -18,7 +18,7 @@ from bridge.model.wishes import NO_WISHES, Wishes
 from bridge.store.link import RedisLink, Script
 from bridge.store.presence import Member, Presence
 
-__all__ = ["Peer", "Register", "Registry"]
+__all__ = ["Peer", "Register", "Registry", "certainly_ahead"]
 
 _REGISTER = Script.of(files("bridge.store").joinpath("scripts/register.lua").read_text())
 
@@ -86,7 +86,7 @@ class Registry:
             ),
             forgotten=not known,
             away=away,
-            clock_ahead_seconds=_certainly_ahead(seconds + microseconds / 1e6 - sent, now - began),
+            clock_ahead_seconds=certainly_ahead(seconds + microseconds / 1e6 - sent, now - began),
         )
 
     def is_gone(self, held: HeldBy) -> bool:
@@ -113,8 +113,9 @@ class Registry:
             self._lists[digest] = wishes
 
 
-def _certainly_ahead(seconds: float, round_trip_seconds: float) -> float:
-    """Redis told its time somewhere between the call (``seconds`` before it) and the answer."""
+def certainly_ahead(seconds: float, round_trip_seconds: float) -> float:
+    """By how much another clock is ahead of ours, as far as that is certain: nobody knows when in a round trip it told
+    its time. ``seconds``: by how much it is ahead of ours at the call. Pure."""
     if seconds > round_trip_seconds:
         return seconds - round_trip_seconds
     return min(0.0, seconds)

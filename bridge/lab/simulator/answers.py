@@ -67,7 +67,7 @@ def metadata_row(session: SimulatedSession, base_url: str) -> dict[str, object]:
         "session_endpoint": f"{base_url.replace('http', 'ws', 1)}/lens/sessions/{session.session_id}",
         "last_update_timestamp": round(session.updated_at, 3),
         "session_duration_sec": round(time.time() - session.created_at, 3),
-        "num_outputs": session.history.end,
+        "num_outputs": session.history.end + session.mailbox_outputs,
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email.utils
+import time
 from types import TracebackType
 
 import structlog
@@ -41,6 +43,7 @@ class Simulator(Platform):
         super().__init__(switches or Switches(), [api_key], seed)
         lens_app = web.Application()
         lens_app.add_routes(lens_routes(self, _BASE_PATH))
+        lens_app.on_response_prepare.append(self._stamp)
         self._lens = Listener(lens_app, host, port)
         self._control = self._lens
         self.control_url = ""
@@ -74,6 +77,9 @@ class Simulator(Platform):
             await self._control.stop()
         await self._lens.stop()
         _log.info("simulator.stopped")
+
+    async def _stamp(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = email.utils.formatdate(time.time() + self.switches.clock_ahead_seconds, usegmt=True)
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer the next requests to an endpoint with this, whatever session they name."""

@@ -26,6 +26,7 @@ QUESTIONS: tuple[tuple[str, ...], ...] = (
 _OLDEST = (6, 2)
 _SMALLEST_REQUEST_BYTES = 1024 * 1024  # a batch is smaller than that; a single event may be larger
 _FEWEST_CLIENTS = 100
+_NEARLY_FULL = 0.8  # of maxmemory
 _FAMILIES = {"redis": "Redis", "valkey": "Valkey", "dragonfly": "Dragonfly", "keydb": "KeyDB"}
 
 
@@ -60,6 +61,7 @@ class ServerFacts:
     replicas: int | None = None
     eviction: str | None = None
     max_memory_bytes: int | None = None
+    used_memory_bytes: int | None = None
     aof_fsync: str | None = None
     snapshots: bool | None = None
     replicas_to_write: int | None = None
@@ -88,6 +90,7 @@ def facts_of(where: str, replies: Mapping[tuple[str, ...], object]) -> ServerFac
         replicas=_number(told.get("connected_slaves")),
         eviction=told.get("maxmemory_policy"),
         max_memory_bytes=_number(told.get("maxmemory")),
+        used_memory_bytes=_number(told.get("used_memory")),
         aof_fsync=None if appends is None else fsync if appends else "",
         snapshots=bool(config["save"]) if "save" in config else None,
         replicas_to_write=_number(config.get("min-replicas-to-write")),
@@ -132,6 +135,13 @@ def findings(facts: ServerFacts) -> Iterator[Finding]:
             detail=f"version {'.'.join(map(str, facts.version))} is older than 6.2",
             advice="upgrade it",
         )
+    if facts.role == "slave":
+        yield Finding(
+            weight=Weight.FAULT,
+            word="replica",
+            detail="it is a replica, which takes no writes",
+            advice="point redis.url at the primary, or at the Sentinels",
+        )
     if facts.failing_writes:
         yield Finding(
             weight=Weight.FAULT,
@@ -141,6 +151,7 @@ def findings(facts: ServerFacts) -> Iterator[Finding]:
         )
     if facts.eviction and facts.eviction != "noeviction":
         yield _eviction(facts)
+    yield from _memory(facts)
     yield from _durability(facts)
     yield from _limits(facts)
 
@@ -155,6 +166,18 @@ def _eviction(facts: ServerFacts) -> Finding:
         word="evicting",
         detail=f"maxmemory-policy {facts.eviction} deletes {what} {bound}",
         advice="set maxmemory-policy noeviction, and stream.max_length to what the memory holds",
+    )
+
+
+def _memory(facts: ServerFacts) -> Iterator[Finding]:
+    most, used = facts.max_memory_bytes, facts.used_memory_bytes
+    if not most or used is None or used < _NEARLY_FULL * most:
+        return
+    yield Finding(
+        weight=Weight.FAULT if used >= most else Weight.WARNING,
+        word="full" if used >= most else "nearly_full",
+        detail=f"{used:,} of its {most:,} bytes of memory are in use ({used / most:.0%})",
+        advice="raise maxmemory, or trim with stream.max_length",
     )
 
 

@@ -75,6 +75,7 @@ class SimulatedSession:
         self.shared_position = 0  # where all readers together stand while `sharing` is `split`
         self.switches = switches
         self.generated = 0
+        self.mailbox_outputs = 0  # what no reader gets
         self._common = switches
         self._own: dict[str, object] = {}
         self._api_key = api_key
@@ -280,6 +281,9 @@ class SimulatedSession:
 
     def _add(self, data: bytes, given_id: str | None, type_: str | None, poison: str | None) -> str | None:
         switches = self.switches
+        if switches.mailbox_only:
+            self.mailbox_outputs += 1
+            return None
         if switches.python_repr:
             data, type_, poison = repr(data).encode(), None, poison or Poison.PYTHON_REPR
         data = normalized(data)

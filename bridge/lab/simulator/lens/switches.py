@@ -161,6 +161,9 @@ class Switches:
     """Each body begins with `sse.stream.start`."""
     python_repr: bool = False
     """Data is the Python repr of its bytes, `b'{…}'`, as one server release sent it."""
+    mailbox_only: bool = False
+    """The lens has no output for event streams: what it brings counts as `num_outputs` and goes to the WebSocket
+    mailbox, and readers get heartbeats only."""
     echo_key: bool = False
     """Generated events hold the API key, to see that no client shows or stores it in clear."""
 
@@ -197,6 +200,8 @@ class Switches:
     """How long a profile needs before its first event. 15 to 90 s was seen."""
     event_delay_seconds: Seconds = 0.0
     """Wait this long before each event that is sent."""
+    clock_ahead_seconds: Seconds = 0.0
+    """By how much the server's clock, as its `Date` header tells it, is ahead."""
     answer_delay_seconds: Seconds = 0.0
     """Wait this long before the response head of the consumer endpoint."""
 
