@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from bridge.cli.config import add_config_commands
 from bridge.cli.demo import add_demo_command
+from bridge.cli.doctor import add_doctor_command
 from bridge.cli.options import ExitCode, Parser
 from bridge.cli.run import add_run_command
 from bridge.cli.simulate import add_simulate_command
@@ -28,6 +29,7 @@ first steps:
   export ATAI_API_KEY=...                   your key
   export BRIDGE_SESSIONS=camera-1=lsn-...   what to read: name=session id, ...
   export BRIDGE_REDIS__URL=redis://...      where to
+  lens-bridge doctor                        is all there that a worker needs, and what to mend
   lens-bridge run                           the worker
   lens-bridge tail                          watch events land
   lens-bridge verify                        prove that nothing is missing and nothing came twice
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
     # Each command imports what it needs when it runs: a worker should not carry the simulator in its memory.
     add_run_command(commands)
+    add_doctor_command(commands)
     add_demo_command(commands)
     add_simulate_command(commands)
     add_verify_command(commands)

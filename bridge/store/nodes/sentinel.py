@@ -24,7 +24,7 @@ from bridge.store.nodes.access import Access
 from bridge.store.nodes.node import Node, Told
 from bridge.store.script import Script
 
-__all__ = ["Vote", "WatchedPrimary", "candidates", "elected"]
+__all__ = ["Vote", "WatchedPrimary", "candidates", "elected", "vote_in"]
 
 _PAUSE_SECONDS = 0.1  # between two looks for a primary: that is how long its being there may go unnoticed
 _DIVIDED_SECONDS = 2.5  # the leader of a failover names the new primary first; the others hear of it within two
@@ -207,15 +207,7 @@ class WatchedPrimary:
             *(self._sentinels[sentinel].send(one) for one in (self._question, self._question_of_epoch)),
             return_exceptions=True,
         )
-        match named:
-            case [bytes(host), bytes(port)] if port.isdigit():
-                return Vote(Endpoint(host.decode(errors="replace").lower(), int(port)), _epoch(master))
-            case None:
-                return f"the Sentinel at {sentinel} knows no service {self._access.address.service} - check redis.url"
-            case SinkFault(detail=detail):  # in its words: it has users and passwords of its own
-                detail = re.sub(r"\bredis\.(username|password)", r"redis.sentinel_\1", detail)
-                return detail.replace("Redis at", "the Sentinel at", 1)
-        return f"what answers at {sentinel} is no Sentinel - check redis.url"
+        return vote_in(named, master, sentinel, self._access.address.service)
 
     async def _watch(self) -> None:
         """Leave a primary that is one no longer and would not say so: it hangs, was cut off, or is told last."""
@@ -237,6 +229,19 @@ class WatchedPrimary:
             return None
         (role,) = await self._access.ask(named, pack("ROLE"))
         return named if isinstance(role, list) and role[0] == b"master" else None
+
+
+def vote_in(named: object, master: object, sentinel: Endpoint, service: str) -> Vote | str:
+    """What a Sentinel's answers say, to who the primary is and to all about it; or why that is no vote. Pure."""
+    match named:
+        case [bytes(host), bytes(port)] if port.isdigit():
+            return Vote(Endpoint(host.decode(errors="replace").lower(), int(port)), _epoch(master))
+        case None:
+            return f"the Sentinel at {sentinel} knows no service {service} - check redis.url"
+        case SinkFault(detail=detail):  # in its words: it has users and passwords of its own
+            detail = re.sub(r"\bredis\.(username|password)", r"redis.sentinel_\1", detail)
+            return detail.replace("Redis at", "the Sentinel at", 1)
+    return f"what answers at {sentinel} is no Sentinel - check redis.url"
 
 
 def _unheard(error: str | None) -> None:

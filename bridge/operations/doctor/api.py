@@ -1,0 +1,174 @@
+"""The lens API: is it there, does it take the key, what does one session's stream bring. Asked as a worker asks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from bridge.errors import ConfigurationError, SinkFault
+from bridge.masking import Secrets
+from bridge.model.labels import ConnectOutcome
+from bridge.model.outcomes import Refused
+from bridge.model.place import Session
+from bridge.operations.doctor.channel import Heard, channel_line, outputs_of, session_lines, stream_line
+from bridge.operations.doctor.fitness import certificate_line, clock_line, date_in
+from bridge.operations.doctor.lines import Level, Tell, fault, from_words, ok, warn
+from bridge.operations.doctor.network import connect, is_address, resolve
+from bridge.operations.doctor.readers import Ear, Readers
+from bridge.settings import SourceSettings
+from bridge.source.client import LensClient
+from bridge.source.faults import describe
+from bridge.source.proxies import ProxyChoice, choose_proxy
+from bridge.source.transport import tls_context
+from bridge.store.registry import certainly_ahead
+
+__all__ = ["Api", "Listening"]
+
+_PORTS = {"http": 80, "https": 443}
+_LATE_SECONDS = 2.0  # an event may still be on its way when its number is told already
+_MOST_LOOKED_AT = 20  # sessions, for one that nobody reads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """How long to listen to one session, and to which: None for the first that no worker reads, else the first.
+
+    One that is named is opened whoever reads it. ``opens``: whether any may be opened at all.
+    """
+
+    seconds: float
+    session: Session | None = None
+    opens: bool = True
+
+
+class Api:
+    """``readers`` knows which worker reads what; None where Redis cannot be asked."""
+
+    def __init__(self, settings: SourceSettings, secrets: Secrets, readers: Readers | None) -> None:
+        self._settings = settings
+        self._secrets = secrets
+        self._readers = readers
+
+    async def examine(self, sessions: Sequence[Session], listening: Listening, tell: Tell) -> None:
+        """All of it, as far as one thing does not stand in the way of the next."""
+        try:
+            given = self._settings.proxy.get_secret_value() if self._settings.proxy else None
+            proxy = choose_proxy(self._settings.base_url, given, os.environ)
+            tell(ok("api.proxy", f"via {proxy.address}, by {proxy.origin}" if proxy else "none: directly"))
+            if not await self._reached(proxy, tell):
+                return
+            async with LensClient(self._settings, self._secrets) as client:
+                if await self._let_in(client, sessions, tell):
+                    await self._listened(client, sessions, listening, tell)
+        except ConfigurationError as error:
+            tell(from_words(Level.FAULT, "configuration", str(error)))
+
+    async def _reached(self, proxy: ProxyChoice | None, tell: Tell) -> bool:
+        """Name, port and TLS of the API, or of the proxy, which does the rest."""
+        parts = urlsplit(proxy.address if proxy else self._settings.base_url)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        where, setting = f"{host}:{port}", proxy.origin if proxy else "source.base_url"
+        seconds = self._settings.connect_timeout_seconds
+        if not is_address(host):
+            try:
+                addresses = await resolve(host, seconds)
+            except OSError as error:
+                detail = f"the name {host} leads nowhere: {error.strerror or error}"
+                tell(fault("api.dns", detail, f"check {setting}, and the name server"))
+                return False
+            tell(ok("api.dns", f"{host} is {', '.join(addresses[:3])}{' and more' if len(addresses) > 3 else ''}"))
+        try:
+            reached = await connect(host, port, seconds)
+        except OSError as error:
+            reason = " ".join(str(error.strerror or error).split()) or type(error).__name__
+            tell(fault("api.tcp", f"{where}: {reason}", f"check {setting}, the network and its policies"))
+            return False
+        tell(ok("api.tcp", f"{where}: connected within {reached.seconds * 1000:.1f} ms"))
+        if parts.scheme != "https":
+            return True
+        try:
+            reached = await connect(host, port, seconds, tls_context(self._settings, proxy))
+        except OSError as error:
+            tell(from_words(Level.FAULT, "api.tls", f"{where}: {describe(error)}"))
+            return False
+        tell(certificate_line("api.tls", where, reached.tls or "TLS", reached.good_until, datetime.now(UTC)))
+        return True
+
+    async def _let_in(self, client: LensClient, sessions: Sequence[Session], tell: Tell) -> bool:
+        """Whether the API takes the key, what time it has, and what it knows of the sessions."""
+        began, sent = time.monotonic(), time.time()
+        answer = await client.metadata()
+        took = time.monotonic() - began
+        if isinstance(answer, Refused):
+            of_key = answer.outcome is ConnectOutcome.UNAUTHORIZED
+            tell(from_words(Level.FAULT, "api.key" if of_key else "api.answer", answer.detail))
+            return False
+        has_key = self._settings.api_key or self._settings.api_key_file
+        tell(ok("api.key", "the API takes the key" if has_key else "the API asks for no key"))
+        if (date := date_in(answer.date)) is not None:
+            # A date is told in whole seconds, so it may be up to one more.
+            tell(clock_line("api.clock", "the API", certainly_ahead(date - sent, took + 1)))
+        for line in session_lines(answer.body, {one.session_id: one.name for one in sessions}):
+            tell(line)
+        return True
+
+    async def _listened(
+        self, client: LensClient, sessions: Sequence[Session], listening: Listening, tell: Tell
+    ) -> None:
+        """To one session: of several that read one, each may get a part only, so none is taken from a worker."""
+        try:
+            session, reader = await self._whom(sessions, listening)
+        except SinkFault as error:
+            session, reader = sessions[0], None
+            tell(warn("api.stream", f"nobody can tell whether a worker reads {session.name}: {error.detail}"))
+        if session is None:
+            return
+        if reader is None or (not reader and not listening.opens):
+            why = "Redis cannot tell whether a worker reads it" if reader is None else "nothing was to be tried out"
+            remedy = f"--session {session.name} opens it all the same" if reader is None else "leave out --no-trial"
+            tell(warn("api.stream", f"{session.name}: its stream was not opened, since {why}", remedy))
+            return
+        before = await self._outputs(client, session)
+        if reader and self._readers:
+            heard = await self._readers.watch(session, reader, listening.seconds)
+            after = await self._outputs(client, session)
+        else:
+            opened = await client.open(session.session_id, None)
+            if isinstance(opened, Refused):
+                tell(from_words(Level.FAULT, "api.stream", f"{session.name}: {opened.detail}"))
+                return
+            async with AsyncExitStack() as stack:
+                ear = Ear(opened)
+                stack.push_async_callback(ear.aclose)
+                heard = await ear.listen(listening.seconds)
+                after = await self._outputs(client, session)
+                if not heard.events and after != before:
+                    heard = await ear.listen(_LATE_SECONDS)
+        self._judge(session, heard, (before, after), tell)
+
+    async def _whom(self, sessions: Sequence[Session], listening: Listening) -> tuple[Session | None, str | None]:
+        """A session, and the worker that reads it: "" for nobody, or where it was named; None where nobody can tell."""
+        if listening.session:
+            return listening.session, ""
+        if not sessions or self._readers is None:
+            return (sessions[0] if sessions else None), None
+        readers = {}
+        for one in sessions[:_MOST_LOOKED_AT]:
+            readers[one] = await self._readers.of(one)
+            if not readers[one]:
+                return one, ""
+        return sessions[0], readers[sessions[0]]
+
+    async def _outputs(self, client: LensClient, session: Session) -> int | None:
+        answer = await client.metadata(session.session_id)
+        return None if isinstance(answer, Refused) else outputs_of(answer.body, session.session_id)
+
+    def _judge(self, session: Session, heard: Heard, outputs: tuple[int | None, int | None], tell: Tell) -> None:
+        tell(stream_line(session.name, heard))
+        if line := channel_line(session.name, heard, *outputs):
+            tell(line)

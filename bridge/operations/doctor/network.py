@@ -1,0 +1,74 @@
+"""Names, ports and TLS, looked at one by one with nothing of ours above them: which of the three is it?"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+__all__ = ["Reached", "connect", "is_address", "resolve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """A server that answers. ``tls``: the version that was agreed on, ``good_until``: the end of its certificate; None
+    where no TLS was spoken, or it does not say."""
+
+    seconds: float
+    tls: str | None = None
+    good_until: datetime | None = None
+
+
+def is_address(host: str) -> bool:
+    """Nobody has to be asked for it."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+async def resolve(host: str, seconds: float) -> list[str]:
+    """The addresses of a name. Raises OSError (TimeoutError too) where there are none."""
+    try:
+        async with asyncio.timeout(seconds):
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that is empty or too long
+        raise OSError(f"{host} is no name that could be asked for") from error
+    except TimeoutError:
+        raise TimeoutError(f"no name server has answered within {seconds:g} s") from None
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+async def connect(host: str, port: int, seconds: float, tls: ssl.SSLContext | None = None) -> Reached:
+    """Connect, shake hands where ``tls`` is given, and hang up. Port 0: ``host`` is the path of a Unix socket.
+
+    Raises OSError (TimeoutError and ssl.SSLError too).
+    """
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(seconds):
+            if port:
+                _, writer = await asyncio.open_connection(host, port, ssl=tls)
+            else:
+                _, writer = await asyncio.open_unix_connection(host)
+    except TimeoutError:
+        raise TimeoutError(f"nothing answers within {seconds:g} s") from None
+    took = time.monotonic() - began
+    spoken = writer.get_extra_info("ssl_object")
+    version, until = (None, None) if spoken is None else (spoken.version(), _good_until(spoken))
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            await writer.wait_closed()
+    return Reached(seconds=took, tls=version, good_until=until)
+
+
+def _good_until(spoken: ssl.SSLObject) -> datetime | None:
+    told = (spoken.getpeercert() or {}).get("notAfter")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(told), UTC) if isinstance(told, str) else None

@@ -1,0 +1,144 @@
+"""What a worker must be permitted to do in Redis: each command once, as a call that harms nobody. Pure.
+
+The same calls serve for a question (ACL DRYRUN, with a session's own keys) and for a trial (with throw-away keys, in
+this order: each finds what the one before has left).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bridge.model.keys import SessionKeys
+from bridge.operations.doctor.lines import Line, fault, ok, warn
+from bridge.settings import DurabilityLevel
+from bridge.settings.redis_address import Topology
+
+__all__ = [
+    "KEEP_MS",
+    "Call",
+    "Refusal",
+    "cleaning",
+    "everywhere",
+    "in_workers_slot",
+    "laying_out",
+    "of_session",
+    "permission_lines",
+]
+
+KEEP_MS = 60_000
+"""How long throw-away keys live where nobody comes to remove them."""
+
+Call = tuple[str, ...]
+"""A command with its arguments."""
+
+_TTL = str(KEEP_MS)
+_FIELD = "doctor"
+_KEYS = re.compile(
+    r"permissions? to access (?:one of the keys|the '|a key)|No permissions to access a key", re.IGNORECASE
+)
+_WITH_SUBCOMMANDS = frozenset(("SCRIPT", "XINFO", "CLUSTER", "CONFIG", "COMMAND"))
+_OPTIONAL = frozenset(("info", "config|get", "command|info"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A call that is not permitted, and the server's words about it."""
+
+    call: Call
+    words: str
+
+    @property
+    def command(self) -> str:
+        """As ACL rules have it."""
+        name, *rest = self.call
+        return f"{name}|{rest[0]}".lower() if name in _WITH_SUBCOMMANDS else name.lower()
+
+    @property
+    def of_keys(self) -> bool:
+        """The command is permitted, and these keys are not."""
+        return _KEYS.search(self.words) is not None
+
+
+def cleaning(keys: SessionKeys) -> list[Call]:
+    """What has to be permitted before anything is written: to take it away again."""
+    return [("DEL", keys.lease), ("PEXPIRE", keys.lease, _TTL)]
+
+
+def laying_out(keys: SessionKeys) -> list[Call]:
+    """Makes the keys that live on, each with an end."""
+    return [
+        ("HSET", keys.state, _FIELD, "1"),
+        ("PEXPIRE", keys.state, _TTL),
+        ("XADD", keys.events, "*", _FIELD, "1"),
+        ("PEXPIRE", keys.events, _TTL),
+        ("XADD", keys.dead_letter, "*", _FIELD, "1"),
+        ("PEXPIRE", keys.dead_letter, _TTL),
+    ]
+
+
+def of_session(keys: SessionKeys, script: str, sha: str) -> list[Call]:
+    """The rest of what scripts and worker do to a session's keys. ``script`` is one that writes nothing."""
+    return [
+        *(("EXISTS", keys.state), ("TIME",), ("TYPE", keys.seen)),
+        *(("SET", keys.lease, _FIELD, "PX", _TTL), ("GET", keys.lease), ("PTTL", keys.lease)),
+        *(("HSETNX", keys.state, _FIELD, "1"), ("HGET", keys.state, _FIELD), ("HMGET", keys.state, _FIELD)),
+        ("HDEL", keys.state, f"{_FIELD}-2"),
+        *(("RPUSH", keys.seen, _FIELD), ("LRANGE", keys.seen, "0", "-1"), ("LTRIM", keys.seen, "-1", "-1")),
+        ("RPOP", keys.seen),
+        *(("XLEN", keys.events), ("XREVRANGE", keys.events, "+", "-", "COUNT", "1"), ("XINFO", "GROUPS", keys.events)),
+        *(("XTRIM", keys.events, "MAXLEN", "~", "1000"), ("XDEL", keys.events, "0-1")),
+        *(("SCRIPT", "LOAD", script), ("EVALSHA", sha, "1", keys.state, "0")),
+    ]
+
+
+def in_workers_slot(key: str) -> list[Call]:
+    """What the register of workers and their handovers need, in the slot that all workers share."""
+    return [
+        *(("ZADD", key, "1", _FIELD), ("PEXPIRE", key, _TTL), ("ZRANGE", key, "0", "-1"), ("ZREM", key, _FIELD)),
+        ("DEL", key),
+    ]
+
+
+def everywhere(topology: Topology, durability: DurabilityLevel) -> list[Call]:
+    """What concerns no key: where servers are found, what they are, and how safe a commit is."""
+    calls: list[Call] = [("INFO", "SERVER"), ("CONFIG", "GET", "appendfsync"), ("COMMAND", "INFO", "EVALSHA")]
+    if topology is Topology.SENTINEL:
+        calls.append(("ROLE",))
+    if topology is Topology.CLUSTER:
+        calls += [("CLUSTER", "SLOTS"), ("CLUSTER", "INFO"), ("ASKING",)]
+    if durability is DurabilityLevel.REPLICATED:
+        calls.append(("WAIT", "0", "1"))
+    if durability is DurabilityLevel.FSYNCED:
+        calls.append(("WAITAOF", "0", "0", "1"))
+    return calls
+
+
+def permission_lines(refusals: Sequence[Refusal], user: str, asked: int, how: str) -> Iterator[Line]:
+    """What is lacking, as the rules to grant. ``asked``: how many calls were tried; ``how``: in words."""
+    commands = dict.fromkeys(one.command for one in refusals if not one.of_keys)
+    needed = [f"+{one}" for one in commands if one not in _OPTIONAL]
+    missing_keys = [one for one in refusals if one.of_keys]
+    if needed:
+        yield fault(
+            "redis.permissions",
+            f"user {user} lacks {' '.join(needed)} ({how})",
+            f"ACL SETUSER {user} {' '.join(needed)}; all that a worker needs is in the README",
+        )
+    if missing_keys:
+        names = ", ".join(dict.fromkeys(part for one in missing_keys for part in one.call[1:] if ":" in part))
+        yield fault(
+            "redis.permissions",
+            f"user {user} may not use keys such as {names} ({how})",
+            f"ACL SETUSER {user} ~lens:*, and the beginning of stream.key where it is another",
+        )
+    unheard = [f"+{one}" for one in commands if one in _OPTIONAL]
+    if unheard:
+        yield warn(
+            "redis.permissions",
+            f"user {user} lacks {' '.join(unheard)}, so not all of the server could be looked at",
+            f"ACL SETUSER {user} {' '.join(unheard)}",
+        )
+    if not (needed or missing_keys):
+        yield ok("redis.permissions", f"user {user} may do all that a worker does: {asked} calls ({how})")
