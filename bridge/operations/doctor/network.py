@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-__all__ = ["Reached", "connect", "is_address", "resolve"]
+__all__ = ["Reached", "connect", "is_address", "resolve", "speaks_plainly"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,20 @@ async def connect(host: str, port: int, seconds: float, tls: ssl.SSLContext | No
         async with asyncio.timeout(seconds):
             await writer.wait_closed()
     return Reached(seconds=took, tls=version, good_until=until)
+
+
+async def speaks_plainly(host: str, port: int, seconds: float) -> bool:
+    """Whether a Redis answers here without TLS. Nothing is told to it but PING."""
+    try:
+        async with asyncio.timeout(seconds):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"PING\r\n")
+                return (await reader.readline()).startswith((b"+PONG", b"-NOAUTH", b"-NOPERM", b"-DENIED"))
+            finally:
+                writer.close()
+    except (OSError, ValueError):
+        return False
 
 
 def _good_until(spoken: ssl.SSLObject) -> datetime | None:

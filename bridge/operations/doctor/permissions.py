@@ -90,6 +90,7 @@ def of_session(keys: SessionKeys, script: str, sha: str) -> list[Call]:
         *(("XLEN", keys.events), ("XREVRANGE", keys.events, "+", "-", "COUNT", "1"), ("XINFO", "GROUPS", keys.events)),
         *(("XTRIM", keys.events, "MAXLEN", "~", "1000"), ("XDEL", keys.events, "0-1")),
         *(("SCRIPT", "LOAD", script), ("EVALSHA", sha, "1", keys.state, "0")),
+        ("DEL", keys.lease),  # for whoever takes it next
     ]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 
-from bridge.errors import Meaning, SinkFault
+from bridge.errors import FaultKind, SinkFault
 from bridge.masking import Secrets
 from bridge.model.keys import SessionKeys
 from bridge.operations.doctor.fitness import clock_line, durability_lines, sentinel_line, server_lines, slots_line
-from bridge.operations.doctor.lines import Level, Tell, from_words, ok, warn
-from bridge.operations.doctor.network import connect, is_address, resolve
+from bridge.operations.doctor.lines import Level, Line, Tell, fault, from_words, ok, warn
+from bridge.operations.doctor.network import connect, is_address, resolve, speaks_plainly
 from bridge.operations.doctor.services import service_lines
 from bridge.operations.doctor.trial import ask_permissions, try_out
 from bridge.settings import Settings
@@ -19,6 +20,7 @@ from bridge.settings.redis_address import Endpoint, Topology
 from bridge.store.connection import pack
 from bridge.store.link import RedisLink, inspected
 from bridge.store.nodes.access import Access
+from bridge.store.nodes.node import Node
 from bridge.store.nodes.sentinel import Vote, vote_in
 from bridge.store.nodes.slots import SlotMap, slot_of
 from bridge.store.nodes.survey import survey
@@ -54,10 +56,9 @@ class Servers:
                 tell(slots_line(slots))
             if not await self._met(tell):
                 return False
-            await self._tell_time(tell)
             await self._tried(slots, tell, trial=trial)
         except SinkFault as error:
-            tell(from_words(Level.FAULT, "redis.connection", error.detail))
+            tell(await self._explained(error))
             return False
         return True
 
@@ -97,27 +98,31 @@ class Servers:
         met = False
         for node in await self._link.nodes():
             try:
+                where = (await node.connection()).where
+                ahead = await _ahead(node)
                 facts = await inspected(node)
             except SinkFault as error:
-                tell(from_words(Level.FAULT, "redis.connection", error.detail))
-                continue
-            if facts is None:
+                tell(await self._explained(error))
                 continue
             met = True
-            for line in (*server_lines(facts, self._settings), *durability_lines(self._settings.redis, facts)):
-                tell(line)
+            if facts is not None:
+                for line in (*server_lines(facts, self._settings), *durability_lines(self._settings.redis, facts)):
+                    tell(line)
+            if ahead is not None:
+                tell(clock_line("redis.clock", f"Redis at {where}", ahead))
         return met
 
-    async def _tell_time(self, tell: Tell) -> None:
-        began, sent = time.monotonic(), time.time()
-        try:
-            seconds, microseconds = await self._link.call("TIME")
-        except SinkFault as error:
-            if error.kind.meaning is Meaning.UNKNOWN:
-                raise
-            return  # not permitted: the permissions say so
-        ahead = certainly_ahead(int(seconds) + int(microseconds) / 1e6 - sent, time.monotonic() - began)
-        tell(clock_line("redis.clock", "Redis", ahead))
+    async def _explained(self, error: SinkFault) -> Line:
+        """No connection comes about. A server without TLS just waits for the rest of what it cannot read."""
+        if self._access.address.tls and error.kind is FaultKind.UNREACHABLE:
+            for one in self._access.address.endpoints:
+                if await speaks_plainly(one.host, one.port, self._access.patience_seconds):
+                    scheme = self._settings.redis.url.get_secret_value().partition("://")[0]
+                    plain = re.sub(r"^(redis|valkey)s", r"\1", scheme, flags=re.IGNORECASE)
+                    return fault(
+                        "redis.connection", f"{one} speaks Redis without TLS", f"write {plain}:// in redis.url"
+                    )
+        return from_words(Level.FAULT, "redis.connection", error.detail)
 
     async def _tried(self, slots: SlotMap | None, tell: Tell, *, trial: bool) -> None:
         for keys in self._one_of_each_node(slots):
@@ -142,6 +147,18 @@ class Servers:
         for keys in self._keys:
             chosen.setdefault(slots.owner(slot_of(keys.state)), keys)
         return [keys for owner, keys in chosen.items() if owner][:_MOST_TRIALS]
+
+
+async def _ahead(node: Node) -> float | None:
+    """By how many seconds its clock is ahead; None where it may not be asked. Raises SinkFault: it lets nobody in."""
+    began, sent = time.monotonic(), time.time()
+    try:
+        seconds, microseconds = await node.send(pack("TIME"))
+    except SinkFault as error:
+        if error.kind is FaultKind.NO_PERMISSION:
+            return None
+        raise
+    return certainly_ahead(int(seconds) + int(microseconds) / 1e6 - sent, time.monotonic() - began)
 
 
 async def _reach(endpoint: Endpoint, seconds: float) -> float | str:

@@ -41,6 +41,7 @@ from bridge.store.script import Script
 
 __all__ = ["ask_permissions", "throwaway", "try_out"]
 
+_REMOVALS = 3
 _NOTHING = Script.of("return 1")
 _BY_QUESTION = "asked by ACL DRYRUN"
 _BY_TRIAL = "tried on throw-away keys"
@@ -197,10 +198,11 @@ async def _refused(route: Route, calls: Iterable[Call]) -> list[Refusal]:
 
 async def _remove(route: Route, keys: SessionKeys, tell: Tell) -> None:
     mine = (keys.events, keys.dead_letter, keys.state, keys.seen, keys.lease)
-    with suppress(SinkFault):  # away by now: they end by themselves
-        await route.call("DEL", *mine)
-        if await route.call("EXISTS", *mine):
-            tell(warn("redis.commit", f"throw-away keys are left for {KEEP_MS // 1000} s: {keys.state} and others"))
+    for _ in range(_REMOVALS):  # a connection that a trial has broken is found to be so by the first
+        with suppress(SinkFault):
+            await route.call("DEL", *mine)
+            return
+    tell(warn("redis.commit", f"throw-away keys are left for {KEEP_MS // 1000} s: {keys.state} and others"))
 
 
 def _records() -> Sequence[Record]:
