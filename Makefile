@@ -77,8 +77,9 @@ schema: $(VENV)/installed-demo ## write config/schema.json and config/bridge.yam
 	@$(VENV)/bin/lens-bridge config defaults > config/bridge.yaml.new
 	@mv config/bridge.yaml.new config/bridge.yaml
 
-picture: $(VENV)/installed-demo ## draw the demo's last screen anew into config/demo.svg
+picture: $(VENV)/installed-demo ## draw anew what the demo shows at its end and what the doctor says, into config/
 	@$(VENV)/bin/lens-bridge demo --seed 4 --record config/demo.svg
+	@$(VENV)/bin/python -m tests.support.doctor_picture config/doctor.svg
 
 lock: $(VENV)/lock/bin/uv ## write the hashed locks anew; ARGS=--upgrade for newer versions
 	@mkdir -p $(LOCKS)

@@ -98,12 +98,13 @@ def test_containers_of_the_user_stand_beside_the_worker() -> None:
 
 
 def test_files_and_variables_of_the_worker_also_reach_the_check_of_helm_test() -> None:
-    """It checks the configuration that the worker gets, so it needs the same; certificates are read with it."""
+    """The doctor looks at what the worker gets, so it needs the same; secrets and certificates are read with it."""
     for values in (MINIMAL, MOUNTED):
         release = render(values)
         worker, test = release.worker["spec"], release.one("Pod")["spec"]
         (check,) = test["initContainers"]
         assert test["volumes"] == worker["volumes"]
+        assert check["args"] == ["doctor"]
         assert check["volumeMounts"] == worker["containers"][0]["volumeMounts"]
         assert check.get("envFrom") == worker["containers"][0].get("envFrom") == values.get("envFrom")
 

@@ -220,6 +220,26 @@ async def _answers(pod: Pod) -> bool:
     return await pod.get("/livez") == 200
 
 
+async def test_helm_test_tells_what_is_wrong_with_redis_and_api_and_how_to_mend_it(
+    pod: Pod, private_redis: RedisServer, simulator: Simulator
+) -> None:
+    """The doctor is its first container: exit code 3, a line for each fault, none for what is well."""
+    test = pod.release.one("Pod")
+    settings = yaml.safe_load(pod.release.settings_file)
+    settings["redis"]["url"] = private_redis.url
+    (pod.directory / "config" / "bridge.yaml").write_text(yaml.safe_dump(settings))
+    await private_redis.stop()
+    container = pod.make(test, test["spec"]["initContainers"][0])
+    try:
+        await container.start()
+        assert await container.exit_code() == 3, container.said()
+    finally:
+        await container.close()
+    faults = [line for line in container.said().splitlines() if line.startswith("fault")]
+    assert [line.split()[1] for line in faults] == ["redis.network", "api.session"], container.said()
+    assert all(" - " in line for line in faults)
+
+
 async def test_a_wrong_setting_ends_the_pod_with_one_clear_line(pod: Pod) -> None:
     """For those who write the configuration by hand: no traceback, exit code 2."""
     (pod.directory / "config" / "bridge.yaml").write_text("log: {levell: debug}\n")

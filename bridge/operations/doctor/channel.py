@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from bridge.model.outcomes import Unanswered
@@ -38,7 +39,7 @@ def stream_line(session: str, heard: Heard) -> Line:
     if heard.reader:
         return ok(check, f"{session} is read by the worker {heard.reader}, so its stream was not opened")
     if heard.first_seconds is not None:
-        return ok(check, f"{session}: the first frame came within {heard.first_seconds:.1f} s")
+        return ok(check, f"{session}: the first frame came after {_time(heard.first_seconds)}")
     if heard.closed:
         detail = f"{session}: the stream was opened and closed again without a frame: {heard.closed}"
         return warn(check, detail, "look whether the session still runs, and for a proxy on the way that ends streams")
@@ -85,10 +86,14 @@ def session_lines(body: bytes, sessions: Mapping[str, str]) -> Iterator[Line]:
         yield fault("api.session", rows.detail, "check source.base_url, with its path (/v0.5)")
         return
     statuses = {str(row["session_id"]): str(row.get("session_status", "")) for row in reversed(rows)}
-    unlisted = [_both(name, id) for id, name in sessions.items() if id not in statuses]
+    unknown = [id for id in sessions if id not in statuses]
+    unlisted = [_both(sessions[id], id) for id in unknown]
     over = [f"{_both(name, id)} is {statuses[id]}" for id, name in sessions.items() if is_over(statuses.get(id, ""))]
     if unlisted:
         detail = f"the API lists no {listed(unlisted)} among {len(statuses)} active sessions"
+        near = [get_close_matches(id, statuses, 1, 0.9) for id in unknown[:3]]  # a costly question
+        if meant := [one for found in near for one in found if one not in sessions]:
+            detail += f"; did you mean {listed(meant)}?"
         yield fault("api.session", detail, "check sessions, and that key and source.base_url are of their environment")
     if over:
         remedy = "create a new session, and give it the old name: consumers keep their stream"
@@ -110,6 +115,10 @@ def _row(body: bytes, session_id: str) -> Mapping[str, Any] | None:
     if isinstance(rows, Unanswered):
         return None
     return next((row for row in rows if str(row["session_id"]) == session_id), None)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _both(name: str, session_id: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import hashlib
+import time
 import zlib
 from collections.abc import AsyncIterator
 
@@ -11,6 +13,7 @@ import pytest
 
 from bridge.errors import ConfigurationError
 from bridge.lab.simulator import LensStatus, Profile, Simulator, Switches
+from bridge.lab.simulator.answers import metadata_row
 from bridge.lab.simulator.platform import Platform
 from tests.support.simulator_reader import reading
 
@@ -34,6 +37,32 @@ async def test_first_frame_is_start_with_session_and_reader(simulator: Simulator
     assert (start.event, start.id, start.type) == ("message", None, "sse.stream.start")
     data = start.body["event_data"]
     assert data == {"session_id": "lsn-1", "reader_id": session.connections[0].reader_id}
+
+
+async def test_a_lens_that_writes_to_the_mailbox_alone_is_heard_as_heartbeats_while_its_outputs_grow(
+    simulator: Simulator,
+) -> None:
+    """The wrong channel: nothing is recorded, since nothing is there for a reader."""
+    session = simulator.create_session("lsn-1")
+    session.change(mailbox_only=True, heartbeat_interval_seconds=0.05)
+    session.generate(3)
+    async with reading(simulator, "lsn-1") as stream:
+        blocks = await stream.blocks(3)
+        session.generate(4)
+        blocks += await stream.blocks(2)
+    assert [block.type for block in blocks] == ["sse.stream.start"] + 4 * ["sse.stream.heartbeat"]
+    assert session.record == []
+    assert metadata_row(session, simulator.base_url)["num_outputs"] == 7
+
+
+async def test_a_clock_that_is_ahead_shows_in_the_date_of_answers(simulator: Simulator) -> None:
+    """Of the stream too."""
+    simulator.create_session("lsn-1")
+    simulator.change(clock_ahead_seconds=3600)
+    async with reading(simulator, "lsn-1") as stream:
+        await stream.blocks(1)
+    told = email.utils.parsedate_to_datetime(stream.headers["date"]).timestamp()
+    assert 3500 < told - time.time() < 3700
 
 
 async def test_history_then_live_events_in_order_and_as_recorded(simulator: Simulator) -> None:

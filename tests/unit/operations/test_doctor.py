@@ -138,6 +138,8 @@ def test_sessions_that_are_not_listed_or_over_are_named() -> None:
     assert [line.level for line in session_lines(row(), {"lsn-1": "cam"})] == [Level.OK]
     (line,) = session_lines(row(), {"lsn-1": "cam", "lsn-2": "yard"})
     assert (line.level, "yard (lsn-2)" in line.detail) == (Level.FAULT, True)
+    (line,) = session_lines(json.dumps([{"session_id": "lsn-250341"}]).encode(), {"lsn-250314": "yard"})
+    assert line.detail.endswith("; did you mean lsn-250341?")
     (line,) = session_lines(row(session_status="6"), {"lsn-1": "cam"})
     assert (line.level, "cam (lsn-1) is 6" in line.detail) == (Level.WARN, True)
     (line,) = session_lines(b"<html>", {"lsn-1": "cam"})

@@ -10,7 +10,7 @@ import pytest
 from bridge.store.nodes.server import QUESTIONS, ServerFacts, Weight, facts_of, findings, in_words
 
 SERVER = b"# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n"
-MEMORY = b"# Memory\r\nmaxmemory:104857600\r\nmaxmemory_policy:noeviction\r\n"
+MEMORY = b"# Memory\r\nused_memory:1048576\r\nmaxmemory:104857600\r\nmaxmemory_policy:noeviction\r\n"
 PERSISTENCE = b"aof_enabled:1\r\nrdb_last_bgsave_status:ok\r\naof_last_write_status:ok\r\n"
 REPLICATION = b"role:master\r\nconnected_slaves:2\r\n"
 WHOLE = dict(
@@ -42,6 +42,7 @@ def test_all_that_a_server_tells_is_taken_in() -> None:
         replicas=2,
         eviction="noeviction",
         max_memory_bytes=104_857_600,
+        used_memory_bytes=1_048_576,
         aof_fsync="everysec",
         snapshots=True,
         replicas_to_write=1,
@@ -83,7 +84,7 @@ def test_whether_it_runs_lua_is_told_by_its_list_of_commands(reply: object, runs
 )
 def test_an_evicting_policy_is_shouted_about(policy: str, max_memory: int, weight: Weight, what: str) -> None:
     """What it takes, when, and what to do."""
-    (found,) = findings(replace(GOOD, eviction=policy, max_memory_bytes=max_memory))
+    (found,) = findings(replace(GOOD, eviction=policy, max_memory_bytes=max_memory, used_memory_bytes=0))
     assert (found.weight, found.word) == (weight, "evicting")
     assert found.detail == f"maxmemory-policy {policy} {what}"
     assert "noeviction" in found.advice
@@ -94,6 +95,7 @@ def test_each_thing_that_does_not_fit_has_its_word() -> None:
     assert told(runs_lua=False) == [("fault", "no_scripting")]
     assert told(version=(6, 0, 16)) == [("fault", "too_old")]
     assert told(version=(6, 2)) == []
+    assert told(role="slave") == [("fault", "replica")]
     assert told(failing_writes=True) == [("fault", "not_persisting")]
     assert told(aof_fsync="") == []  # its replicas have it
     assert told(aof_fsync="", replicas=0) == [("warning", "not_durable")]
@@ -104,6 +106,25 @@ def test_each_thing_that_does_not_fit_has_its_word() -> None:
     assert told(max_value_bytes=1024) == [("warning", "small_values")]
     assert told(max_clients=99) == [("warning", "few_clients")]
     assert [weight for weight, _ in told(max_clients=1, runs_lua=False)] == ["fault", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("used", "most", "expected"),
+    [
+        (799, 1000, []),
+        (800, 1000, [("warning", "nearly_full")]),
+        (999, 1000, [("warning", "nearly_full")]),
+        (1000, 1000, [("fault", "full")]),
+        (1000, 0, []),
+        (None, 1000, []),
+        (1000, None, []),
+    ],
+)
+def test_memory_that_runs_out_is_told_before_it_has(
+    used: int | None, most: int | None, expected: list[tuple[str, str]]
+) -> None:
+    """From four fifths on; without a limit there is nothing to compare with."""
+    assert told(used_memory_bytes=used, max_memory_bytes=most) == expected
 
 
 def test_a_restart_loses_what_is_not_on_disk() -> None:
