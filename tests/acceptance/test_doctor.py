@@ -119,7 +119,7 @@ async def test_an_absent_redis_is_told_with_its_address() -> None:
     """And what needs it is left out."""
     told = await of_redis(NOWHERE)
     assert told.code == 3
-    assert "127.0.0.1:1" in told.words("fault", "redis.network")
+    assert "127.0.0.1:1: Connection refused" in told.words("fault", "redis.network")
     assert "redis.url" in told.words("fault", "redis.network")
     assert {line["check"] for line in told.lines} == {"configuration", "redis.network"}
 
@@ -159,6 +159,7 @@ async def test_a_read_only_replica_is_told() -> None:
         assert told.code == 3
         assert "point redis.url at the primary" in told.words("fault", "redis.replica")
         assert "READONLY" in told.words("fault", "redis.commit")
+        assert "redis.commit" not in told.only("warn"), "what was never written is not left behind"
 
 
 @pytest.mark.parametrize(("policy", "level"), [("allkeys-lru", "fault"), ("volatile-ttl", "warn")])
@@ -322,6 +323,17 @@ async def test_sentinels_and_the_primary_that_they_name_are_examined() -> None:
         assert "2 of 3 Sentinels name" in told.words("warn", "redis.sentinel")
 
 
+async def test_an_address_of_another_topology_is_told(durable: RedisServer) -> None:
+    """A single server is neither a Sentinel nor a node of a cluster."""
+    place = durable.url.removeprefix("redis://").removesuffix("/0")
+    told = await of_redis(f"redis+sentinel://{place}/mymaster", sessions=SESSION)
+    assert told.code == 3
+    assert "is no Sentinel" in told.words("fault", "redis.sentinel")
+    told = await of_redis(f"redis+cluster://{place}", sessions=SESSION)
+    assert told.code == 3
+    assert "write redis:// in redis.url" in told.words("fault", "redis.connection")
+
+
 async def test_a_cluster_is_examined_with_its_slots() -> None:
     """Each node that has a session is tried out; slots that nobody serves are a fault."""
     async with Clustered() as clustered:
@@ -332,6 +344,11 @@ async def test_a_cluster_is_examined_with_its_slots() -> None:
         assert len(told.of("redis.server")) == 3
         assert len(told.of("redis.commit")) == 3
         assert [await asked(node, "DBSIZE") for node in clustered.nodes] == [0] * len(clustered.nodes)
+        for session in ("lsn-0", "lsn-1", "lsn-2"):  # in slots of several nodes: one at least is not this one's
+            told = await of_redis(clustered.nodes[0].url, sessions=session)
+            if told.code == 3:
+                break
+        assert "write redis+cluster:// in redis.url" in told.words("fault", "redis.commit")
         lost = slot_of("lens:{lsn-0}:events")
         for node in clustered.nodes:
             await asked(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")

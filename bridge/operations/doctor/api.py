@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from bridge.model.place import Session
 from bridge.operations.doctor.channel import Heard, channel_line, outputs_of, session_lines, stream_line
 from bridge.operations.doctor.fitness import certificate_line, clock_line, date_in
 from bridge.operations.doctor.lines import Level, Tell, fault, from_words, ok, warn
-from bridge.operations.doctor.network import connect, is_address, resolve
+from bridge.operations.doctor.network import connect, is_address, reason_of, resolve
 from bridge.operations.doctor.readers import Ear, Readers
 from bridge.settings import SourceSettings
 from bridge.source.client import LensClient
@@ -78,15 +78,14 @@ class Api:
             try:
                 addresses = await resolve(host, seconds)
             except OSError as error:
-                detail = f"the name {host} leads nowhere: {error.strerror or error}"
+                detail = f"the name {host} leads nowhere: {reason_of(error)}"
                 tell(fault("api.dns", detail, f"check {setting}, and the name server"))
                 return False
             tell(ok("api.dns", f"{host} is {', '.join(addresses[:3])}{' and more' if len(addresses) > 3 else ''}"))
         try:
             reached = await connect(host, port, seconds)
         except OSError as error:
-            reason = " ".join(str(error.strerror or error).split()) or type(error).__name__
-            tell(fault("api.tcp", f"{where}: {reason}", f"check {setting}, the network and its policies"))
+            tell(fault("api.tcp", f"{where}: {reason_of(error)}", f"check {setting}, the network and its policies"))
             return False
         tell(ok("api.tcp", f"{where}: connected within {reached.seconds * 1000:.1f} ms"))
         if parts.scheme != "https":
@@ -106,7 +105,10 @@ class Api:
         took = time.monotonic() - began
         if isinstance(answer, Refused):
             of_key = answer.outcome is ConnectOutcome.UNAUTHORIZED
-            tell(from_words(Level.FAULT, "api.key" if of_key else "api.answer", answer.detail))
+            line = from_words(Level.FAULT, "api.key" if of_key else "api.answer", answer.detail)
+            if answer.outcome is ConnectOutcome.NOT_FOUND:  # no session was asked after
+                line = replace(line, remedy="check source.base_url, with its path (/v0.5)")
+            tell(line)
             return False
         has_key = self._settings.api_key or self._settings.api_key_file
         tell(ok("api.key", "the API takes the key" if has_key else "the API asks for no key"))

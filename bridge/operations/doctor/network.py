@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import re
 import socket
 import ssl
 import time
@@ -11,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-__all__ = ["Reached", "connect", "is_address", "resolve", "speaks_plainly"]
+__all__ = ["Reached", "connect", "is_address", "reason_of", "resolve", "speaks_plainly"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,15 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def reason_of(error: OSError) -> str:
+    """Why a name or a server is not there, in the system's words: asyncio's own speak of calls."""
+    errno = error.errno if not isinstance(error, socket.gaierror) else None
+    told = re.search(r"\[Errno (\d+)\]", str(error))  # of several addresses: the first
+    if errno or told:
+        return os.strerror(errno or int(told[1] if told else 0))
+    return " ".join(str(error.strerror or error).split()) or type(error).__name__
 
 
 async def resolve(host: str, seconds: float) -> list[str]:

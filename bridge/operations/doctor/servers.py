@@ -6,13 +6,14 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bridge.errors import FaultKind, SinkFault
 from bridge.masking import Secrets
 from bridge.model.keys import SessionKeys
 from bridge.operations.doctor.fitness import clock_line, durability_lines, sentinel_line, server_lines, slots_line
 from bridge.operations.doctor.lines import Level, Line, Tell, fault, from_words, ok, warn
-from bridge.operations.doctor.network import connect, is_address, resolve, speaks_plainly
+from bridge.operations.doctor.network import connect, is_address, reason_of, resolve, speaks_plainly
 from bridge.operations.doctor.services import service_lines
 from bridge.operations.doctor.trial import ask_permissions, try_out
 from bridge.settings import Settings
@@ -49,7 +50,10 @@ class Servers:
             return False
         try:
             if address.topology is Topology.SENTINEL:
-                tell(sentinel_line(*await self._votes(address.endpoints), address.service))
+                line = sentinel_line(*await self._votes(address.endpoints), address.service)
+                tell(line)
+                if line.level is Level.FAULT:
+                    return False
             slots = None
             if address.topology is Topology.CLUSTER:
                 slots = await survey(self._access, ())
@@ -122,7 +126,8 @@ class Servers:
                     return fault(
                         "redis.connection", f"{one} speaks Redis without TLS", f"write {plain}:// in redis.url"
                     )
-        return from_words(Level.FAULT, "redis.connection", error.detail)
+        line = from_words(Level.FAULT, "redis.connection", error.detail)
+        return line if line.remedy else replace(line, remedy="check redis.url")
 
     async def _tried(self, slots: SlotMap | None, tell: Tell, *, trial: bool) -> None:
         for keys in self._one_of_each_node(slots):
@@ -168,10 +173,9 @@ async def _reach(endpoint: Endpoint, seconds: float) -> float | str:
         try:
             await resolve(host, seconds)
         except OSError as error:
-            return f"the name {host} leads nowhere: {error.strerror or error} - check redis.url, and the name server"
+            return f"the name {host} leads nowhere: {reason_of(error)} - check redis.url, and the name server"
     try:
         return (await connect(host, port, seconds)).seconds
     except OSError as error:
-        reason = " ".join(str(error.strerror or error).split()) or type(error).__name__
         what = "is that the path of its socket" if endpoint.is_socket else "does Redis run there, and is the way open"
-        return f"{endpoint}: {reason} - check redis.url: {what}?"
+        return f"{endpoint}: {reason_of(error)} - check redis.url: {what}?"

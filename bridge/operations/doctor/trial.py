@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES
@@ -199,9 +198,12 @@ async def _refused(route: Route, calls: Iterable[Call]) -> list[Refusal]:
 async def _remove(route: Route, keys: SessionKeys, tell: Tell) -> None:
     mine = (keys.events, keys.dead_letter, keys.state, keys.seen, keys.lease)
     for _ in range(_REMOVALS):  # a connection that a trial has broken is found to be so by the first
-        with suppress(SinkFault):
+        try:
             await route.call("DEL", *mine)
             return
+        except SinkFault as error:
+            if error.kind.meaning is not Meaning.UNKNOWN:
+                return  # who refuses to delete has refused to write
     tell(warn("redis.commit", f"throw-away keys are left for {KEEP_MS // 1000} s: {keys.state} and others"))
 
 

@@ -238,10 +238,12 @@ def vote_in(named: object, master: object, sentinel: Endpoint, service: str) -> 
             return Vote(Endpoint(host.decode(errors="replace").lower(), int(port)), _epoch(master))
         case None:
             return f"the Sentinel at {sentinel} knows no service {service} - check redis.url"
-        case SinkFault(detail=detail):  # in its words: it has users and passwords of its own
+        case SinkFault(detail=detail) if (
+            "unknown command" not in detail
+        ):  # in its words: it has users and passwords of its own
             detail = re.sub(r"\bredis\.(username|password)", r"redis.sentinel_\1", detail)
             return detail.replace("Redis at", "the Sentinel at", 1)
-    return f"what answers at {sentinel} is no Sentinel - check redis.url"
+    return f"what answers at {sentinel} is no Sentinel - name the Sentinels in redis.url, or write redis:// there"
 
 
 def _unheard(error: str | None) -> None:

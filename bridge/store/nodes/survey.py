@@ -80,7 +80,7 @@ async def _view(access: Access, endpoint: Endpoint) -> View | str:
         return fault.detail
     if isinstance(slots, SinkFault):
         if "cluster support disabled" in slots.detail:
-            return f"Redis at {endpoint} is no node of a cluster - check redis.url"
+            return f"Redis at {endpoint} is no node of a cluster - write redis:// in redis.url"
         return slots.detail
     try:
         made = SlotMap(slots, endpoint)

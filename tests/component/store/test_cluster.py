@@ -220,4 +220,4 @@ async def test_a_url_of_the_wrong_kind_is_told(cluster: Clustered, redis_server:
     link = link_to(f"redis+cluster://{HOST}:{redis_server.port}", connect_timeout_seconds=0.2)
     fault = await fault_of(link)
     await link.aclose()
-    assert f"Redis at {HOST}:{redis_server.port} is no node of a cluster - check redis.url" in fault.detail
+    assert f"Redis at {HOST}:{redis_server.port} is no node of a cluster - write redis:// in redis.url" in fault.detail

@@ -170,7 +170,7 @@ async def test_what_sentinels_answer_is_told_of_each(primary: RedisServer) -> No
     link = link_to(url, connect_timeout_seconds=0.2)
     fault = await fault_of(link)
     await link.aclose()
-    assert f"the Sentinel at {HOST}:{primary.port} answers: ERR unknown command" in fault.detail
+    assert f"what answers at {HOST}:{primary.port} is no Sentinel - name the Sentinels in redis.url" in fault.detail
     assert f"the Sentinel at {HOST}:1 cannot be reached: " in fault.detail
 
 
