@@ -153,17 +153,11 @@ class LensClient:
         while (left := until - time.monotonic()) > 0 and not self._key.changed(since):  # noqa: ASYNC110  no event tells
             await asyncio.sleep(min(self._key_poll_seconds, left))
 
-    async def lookup(self, session_id: str) -> Lookup:
-        """Ask `/lens/sessions/metadata` whether a session is still active. Never raises for the API's faults.
-
-        Sessions that ask at about the same time share an answer, which may be two seconds old.
-        """
-        return await self._lookups.of(session_id)
-
     async def metadata(self, session_id: str | None = None) -> Metadata | Refused:
         """What the metadata endpoint answers about a session, or about all; for who diagnoses. Never raises."""
+        query = f"?session_id={session_id or ''}&shard_index=-1&max_items_per_shard=-1"
         try:
-            response = await self._get(_metadata(session_id), _JSON | self._key.headers())
+            response = await self._get(f"/lens/sessions/metadata{query}", _JSON | self._key.headers())
         except KeyUnavailableError as error:
             return Refused(outcome=ConnectOutcome.UNAUTHORIZED, detail=str(error))
         except SourceFault as fault:
@@ -173,9 +167,17 @@ class LensClient:
         body = await self._body(response, _MAX_METADATA_BYTES)
         return Metadata(body=body.content, date=response.headers.get("date", ""))
 
+    async def lookup(self, session_id: str) -> Lookup:
+        """Ask `/lens/sessions/metadata` whether a session is still active. Never raises for the API's faults.
+
+        Sessions that ask at about the same time share an answer, which may be two seconds old.
+        """
+        return await self._lookups.of(session_id)
+
     async def _ask(self, session_id: str | None) -> Answer:
+        query = f"?session_id={session_id or ''}&shard_index=-1&max_items_per_shard=-1"
         try:
-            response = await self._get(_metadata(session_id), _JSON | self._key.headers())
+            response = await self._get(f"/lens/sessions/metadata{query}", _JSON | self._key.headers())
         except KeyUnavailableError as error:
             return Unanswered(detail=str(error))
         except SourceFault as fault:
@@ -279,10 +281,6 @@ class LensClient:
         # An error report may quote the request, and with it the key.
         masked = self._secrets.mask(error_text(self._secrets.mask_bytes(body.content)))
         return masked or (f"({body.fault})" if body.fault else "(no text)")
-
-
-def _metadata(session_id: str | None) -> str:
-    return f"/lens/sessions/metadata?session_id={session_id or ''}&shard_index=-1&max_items_per_shard=-1"
 
 
 def _same_host_target(response: httpx.Response) -> httpx.URL | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES
 from bridge.delivery.window import Seal
@@ -17,7 +16,7 @@ from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.model.keys import WORKERS_KEY, SessionKeys, hash_tag
 from bridge.model.labels import DeadLetterReason, Phase
 from bridge.model.outcomes import AlreadyCommitted, Committed
-from bridge.model.place import START, Lease
+from bridge.model.place import Lease, Place
 from bridge.model.records import DeadLetter, Record
 from bridge.operations.doctor.lines import Level, Line, Tell, fault, from_words, ok, warn
 from bridge.operations.doctor.permissions import (
@@ -122,7 +121,7 @@ async def _commit(link: RedisLink, settings: Settings, keys: SessionKeys, tell: 
         if not isinstance(lease, Lease):
             tell(fault("redis.commit", f"a lease on {keys.lease}, which nobody knows, was not given: {lease}"))
             return
-        after = replace(START, cursor="doctor-1", seq=1, commits=1, mark="doctor-1")
+        after = Place(cursor="doctor-1", seq=1, commits=1, mark="doctor-1")
         packed = sink.pack(lease.token, lease.place, after, _records(), Seal(), Phase.ACTIVE)
         began = time.monotonic()
         first = await sink.commit(packed)
@@ -138,7 +137,7 @@ async def _commit(link: RedisLink, settings: Settings, keys: SessionKeys, tell: 
             )
         )
         if settings.redis.durability is not DurabilityLevel.MEMORY:
-            follows = replace(after, commits=2, mark="doctor-2")
+            follows = Place(cursor="doctor-1", seq=1, commits=2, mark="doctor-2")
             packed = sink.pack(lease.token, after, follows, (), Seal(), Phase.ACTIVE)
             tell(await _confirmed(link, settings, keys, packed))
         await leases.renew(keys, lease.token)
