@@ -52,7 +52,7 @@ async def test_each_command_that_is_not_permitted_is_named(redis_server: RedisSe
     trials = Trials(redis_server.url.replace("://", f"://{WORKER}:{WORD}@"))
     unheard = []
     for command in sorted(commands_of(WORKER)):
-        await asked(redis_server, "ACL", "SETUSER", WORKER, "reset", *rules, f"-{command}")
+        await asked(redis_server, "ACL", "SETUSER", WORKER, "reset", *(rule for rule in rules if rule != f"+{command}"))
         told = [line for line in await trials.run() if line.check == "redis.permissions"]
         if [line.level for line in told] != [Level.FAULT] or f"+{command} " not in f"{told[0].remedy} ".replace(
             ";", " "
