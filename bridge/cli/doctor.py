@@ -32,7 +32,8 @@ TLS, key, clock, sessions, the first frame of one session's stream, and whether 
 
 It touches no key of a session: permissions are asked for by ACL DRYRUN where Redis allows that, else tried on keys of
 its own beside them, and a commit is made there too; they are removed, and end by themselves after a minute. A stream is
-opened only where no worker reads it, and closed at its first event; where one does, that worker is watched instead.
+opened only where no worker reads it, and closed at its first event; where one does, that worker is watched instead: of
+two readers each may get a part.
 --no-trial does neither. It takes a few seconds and the time of listening, and never more than a minute and that.
 
 examples:
@@ -57,14 +58,15 @@ def add_doctor_command(commands: Any) -> None:
     doctor.add_argument("--no-redis", action="store_true", help="leave out Redis")
     doctor.add_argument("--no-trial", action="store_true", help="write nothing into Redis, and open no stream")
     doctor.add_argument(
-        "--session", metavar="NAME", help="listen to this one, whoever reads it (default: the first that nobody reads)"
+        "--session", metavar="NAME", help="listen to this one, also where Redis cannot tell whether a worker reads it"
     )
     wait = number(float, 1, 600)
     doctor.add_argument(
         "--wait", type=wait, default=10.0, metavar="SECONDS", help="how long to listen at the most (default 10)"
     )
     doctor.add_argument("--json", action="store_true", help="the report as JSON, at the end")
-    add_settings(doctor)
+    add_settings(doctor, worker=False)
+    doctor.add_argument("--base-url", metavar="URL", help="source.base_url")
 
 
 def _doctor(options: argparse.Namespace) -> ExitCode:

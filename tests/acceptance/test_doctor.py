@@ -88,6 +88,8 @@ async def test_a_session_that_a_worker_reads_is_left_to_it_and_the_worker_watche
     assert told.code == 0, told.output
     assert "is read by the worker worker-1" in told.words("ok", "api.stream")
     assert "the worker has published" in told.words("ok", "api.channel")
+    told = await doctor("--session", SESSION, sessions=SESSION, **settings)
+    assert "is read by the worker worker-1" in told.words("ok", "api.stream")
     assert session.peak_readers == 1
     session.pause()
     session.change(mailbox_only=True)
@@ -367,7 +369,7 @@ async def of_api(durable: RedisServer, simulator: Simulator, *arguments: str, **
     """With a Redis that nothing speaks against."""
     given: dict[str, Any] = {"redis__url": durable.url, "source__base_url": simulator.base_url, "sessions": SESSION}
     given |= settings
-    return await doctor("--wait", "2", *arguments, **given)
+    return await doctor("--wait", "1", *arguments, **given)
 
 
 async def test_an_api_that_cannot_be_reached_is_told(durable: RedisServer, simulator: Simulator) -> None:
@@ -449,7 +451,7 @@ async def test_a_lens_that_says_nothing_is_no_fault(durable: RedisServer, simula
     session.change(start_frame=False, heartbeat_interval_seconds=0)
     told = await of_api(durable, simulator)
     assert told.code == 0, told.output
-    assert "no frame came within 2 s" in told.words("warn", "api.stream")
+    assert "no frame came within 1 s" in told.words("warn", "api.stream")
 
 
 async def test_a_clock_that_is_off_is_told(durable: RedisServer, simulator: Simulator) -> None:
@@ -507,6 +509,14 @@ async def test_each_mistake_of_the_configuration_is_a_line_and_the_exit_code_is_
     told = await doctor("--session", "nobody", sessions="a=lsn-1")
     assert told.code == 2
     assert "no such session" in told.words("fault", "configuration")
+
+
+async def test_it_says_where_the_configuration_comes_from(tmp_path: Path) -> None:
+    """Who mends the wrong file wonders for long."""
+    file = tmp_path / "bridge.yaml"
+    file.write_text(f"redis: {{url: '{NOWHERE}'}}\nsessions: {{cam: lsn-1}}\n")
+    told = await doctor("--config", str(file), "--no-api")
+    assert "3 settings given, 1 session (from environment, bridge.yaml)" in told.words("ok", "configuration")
 
 
 async def test_what_is_odd_about_the_configuration_is_a_warning(durable: RedisServer) -> None:

@@ -38,7 +38,8 @@ _MOST_LOOKED_AT = 20  # sessions, for one that nobody reads
 class Listening:
     """How long to listen to one session, and to which: None for the first that no worker reads, else the first.
 
-    One that is named is opened whoever reads it. ``opens``: whether any may be opened at all.
+    ``opens``: whether a stream may be opened at all. One that a worker reads never is; one of which nobody can tell is
+    where a person has named it.
     """
 
     seconds: float
@@ -154,17 +155,16 @@ class Api:
         self._judge(session, heard, (before, after), tell)
 
     async def _whom(self, sessions: Sequence[Session], listening: Listening) -> tuple[Session | None, str | None]:
-        """A session, and the worker that reads it: "" for nobody, or where it was named; None where nobody can tell."""
-        if listening.session:
-            return listening.session, ""
-        if not sessions or self._readers is None:
-            return (sessions[0] if sessions else None), None
+        """A session, and the worker that reads it: "" for nobody, None where nobody can tell."""
+        asked = [listening.session] if listening.session else sessions[:_MOST_LOOKED_AT]
+        if not asked or self._readers is None:
+            return (asked[0] if asked else None), "" if listening.session else None
         readers = {}
-        for one in sessions[:_MOST_LOOKED_AT]:
+        for one in asked:
             readers[one] = await self._readers.of(one)
             if not readers[one]:
                 return one, ""
-        return sessions[0], readers[sessions[0]]
+        return asked[0], readers[asked[0]]
 
     async def _outputs(self, client: LensClient, session: Session) -> int | None:
         answer = await client.metadata(session.session_id)
