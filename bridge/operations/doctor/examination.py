@@ -98,7 +98,9 @@ def _configuration_lines(configuration: Configuration) -> Iterable[Line]:
 
 def _places(origins: Iterable[str]) -> list[str]:
     """Each once: `flag`, a file's name without its line, the environment."""
-    return list(dict.fromkeys("environment" if one.startswith(("BRIDGE_", "ATAI_")) else Path(one.partition(":")[0]).name for one in origins))
+    variables = ("BRIDGE_", "ATAI_")
+    places = ("environment" if one.startswith(variables) else Path(one.partition(":")[0]).name for one in origins)
+    return list(dict.fromkeys(places))
 
 
 def _hurried(settings: Settings) -> Settings:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -42,6 +45,7 @@ from bridge.store.nodes.server import ServerFacts
 from bridge.store.nodes.slots import SlotMap, slot_of
 from tests.support.permissions import DURABLE, FACTS, TOPOLOGIES, WORKER, commands_of
 
+PROJECT = Path(__file__).parents[3]
 HERE, THERE = Endpoint("here", 6379), Endpoint("there", 6379)
 NAMES = st.from_regex(r"[A-Za-z0-9._:-]{1,20}", fullmatch=True)
 KEYS = session_keys("lens:{<name>}:events", Session(name="cam", session_id="lsn-1"))
@@ -92,6 +96,18 @@ def test_the_verdict_counts_and_names_where_to_begin() -> None:
     assert told["lines"] == [{"level": "fault", "check": "c", "detail": "", "remedy": "mend it"}]
 
 
+def test_the_picture_shows_lines_as_they_are_told() -> None:
+    """Of a check that went, or was named anew, a new one is drawn: make picture."""
+    document = ElementTree.parse(PROJECT / "config" / "doctor.svg")
+    shown = "".join(document.getroot().itertext()).replace("\xa0", " ")
+    checks = set(re.findall(r"^(?:ok|warn|fault) +([a-z_.]+) ", shown, re.MULTILINE))
+    source = "\n".join(path.read_text() for path in (PROJECT / "bridge").rglob("*.py"))
+    assert len(checks) > 10
+    assert {
+        check for check in checks if f'"{check}"' not in source and f'"{check.partition(".")[2]}"' not in source
+    } == set()
+
+
 # What flows
 
 
@@ -114,11 +130,14 @@ def test_the_channel_is_wrong_where_outputs_grow_and_only_heartbeats_come(
     """Of a worker that is watched it is no more than likely: it may be late."""
     line = channel_line("cam", heard, before, after)
     assert (line.level if line else None) is level
+    assert line is None or line.check == "api.channel"
 
 
 def test_a_stream_without_a_frame_is_a_warning_with_how_it_ended() -> None:
     """One that opens at all is no fault: a model that warms up is silent."""
-    assert stream_line("cam", Heard(seconds=10, first_seconds=0.2, frames=1)).level is Level.OK
+    for seconds, words in ((0.2, "200 ms"), (0.9996, "1000 ms"), (1.0, "1.0 s"), (12.34, "12.3 s")):
+        line = stream_line("cam", Heard(seconds=20, first_seconds=seconds, frames=1))
+        assert (line.level, line.detail) == (Level.OK, f"cam: the first frame came after {words}")
     assert "closed again without a frame: reset" in stream_line("cam", Heard(seconds=1, closed="reset")).detail
     assert "no frame came within 10 s" in stream_line("cam", Heard(seconds=10)).detail
 
@@ -140,6 +159,10 @@ def test_sessions_that_are_not_listed_or_over_are_named() -> None:
     assert (line.level, "yard (lsn-2)" in line.detail) == (Level.FAULT, True)
     (line,) = session_lines(json.dumps([{"session_id": "lsn-250341"}]).encode(), {"lsn-250314": "yard"})
     assert line.detail.endswith("; did you mean lsn-250341?")
+    many = {f"lsn-{name * 6}": name for name in "abcd"}
+    listed = json.dumps([{"session_id": f"{id}x"} for id in many]).encode()
+    (line,) = session_lines(listed, many)
+    assert line.detail.endswith("among 4 active sessions; did you mean lsn-aaaaaax, lsn-bbbbbbx and lsn-ccccccx?")
     (line,) = session_lines(row(session_status="6"), {"lsn-1": "cam"})
     assert (line.level, "cam (lsn-1) is 6" in line.detail) == (Level.WARN, True)
     (line,) = session_lines(b"<html>", {"lsn-1": "cam"})
@@ -155,6 +178,9 @@ def test_room_replicas_and_sizes_are_judged_by_the_settings() -> None:
     settings = Settings()
     good = ServerFacts(where="h:1", role="master", max_memory_bytes=1000, used_memory_bytes=100)
     assert [line.check for line in server_lines(good, settings)] == ["redis.server", "redis.memory"]
+    assert [line.detail for line in server_lines(good, settings)][1] == "h:1: 10% of 1,000 bytes in use"
+    unbound = ServerFacts(where="h:1", max_memory_bytes=0, used_memory_bytes=100)
+    assert [line.detail for line in server_lines(unbound, settings)][1] == "h:1: 100 bytes in use, maxmemory not set"
     full = ServerFacts(where="h:1", role="slave", max_memory_bytes=1000, used_memory_bytes=1000)
     told = {line.check: line for line in server_lines(full, settings)}
     assert {"redis.server", "redis.replica", "redis.full"} == told.keys()
@@ -171,6 +197,7 @@ def test_room_replicas_and_sizes_are_judged_by_the_settings() -> None:
         (DurabilityLevel.REPLICATED, {"replicas": 1}, False),
         (DurabilityLevel.REPLICATED, {}, False),
         (DurabilityLevel.FSYNCED, {"version": (7, 0, 15), "family": "Redis", "aof_fsync": "always"}, True),
+        (DurabilityLevel.FSYNCED, {"version": (7, 1), "family": "Redis", "aof_fsync": "always"}, True),
         (DurabilityLevel.FSYNCED, {"version": (8, 0), "family": "Redis", "aof_fsync": ""}, True),
         (DurabilityLevel.FSYNCED, {"version": (7, 2), "family": "Redis", "aof_fsync": "everysec"}, False),
         (DurabilityLevel.FSYNCED, {}, False),
@@ -206,7 +233,8 @@ def test_slots_that_nobody_serves_are_counted() -> None:
 def test_most_sentinels_have_to_agree(named: list[Endpoint], silent: int, level: Level) -> None:
     """Those that are silent count."""
     line = sentinel_line([Vote(one) for one in named], [f"s{number} hangs" for number in range(silent)], "mymaster")
-    assert line.level is level
+    assert (line.level, line.check) == (level, "redis.sentinel")
+    assert ("others name there:6379" in line.detail) is (named[2:] == [THERE])
     assert all(f"s{number} hangs" in line.detail for number in range(silent))
 
 
@@ -221,7 +249,7 @@ def test_a_clock_that_is_off_by_more_than_five_seconds_is_a_warning(ahead: float
 def test_a_certificate_that_ends_soon_is_a_warning() -> None:
     """Two weeks are time enough to renew it."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    for days, level in ((90, Level.OK), (13, Level.WARN), (-1, Level.WARN)):
+    for days, level in ((90, Level.OK), (15, Level.OK), (13, Level.WARN), (-1, Level.WARN)):
         assert certificate_line("api.tls", "h:443", "TLSv1.3", now + timedelta(days=days), now).level is level
     assert certificate_line("api.tls", "h:443", "TLSv1.3", None, now).level is Level.OK
 
