@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from bridge.lab.simulator import Profile, Simulator
 from bridge.lab.simulator.lens.session import LensStatus
 from bridge.store.nodes.slots import slot_of
 from tests.support.doctor import Told, doctor
+from tests.support.fakes import listening
 from tests.support.http_proxy import http_proxy
 from tests.support.permissions import FACTS, WORD, WORKER, rules_of
 from tests.support.topology.certificates import Authority, Rotating, needs_tls
@@ -386,6 +389,45 @@ async def test_https_to_an_api_that_speaks_none_is_told(durable: RedisServer, si
     told = await of_api(durable, simulator, source__base_url=simulator.base_url.replace("http:", "https:"))
     assert told.code == 3
     assert "http://" in told.words("fault", "api.tls")
+
+
+async def test_a_certificate_of_the_api_is_told_and_when_it_ends(
+    durable: RedisServer, simulator: Simulator, tmp_path: Path
+) -> None:
+    """That of the tests is good for two days; nobody vouches for it but their own authority."""
+    simulator.create_session(SESSION)
+    authority = Authority(tmp_path / "authority")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.vouch_for("api"))
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        port = int(simulator.base_url.split(":")[2].split("/")[0])
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(copied(reader, far_writer))
+                both.create_task(copied(far_reader, writer))
+        finally:
+            far_writer.close()
+
+    async with listening(pass_on, context) as port:
+        base = f"https://127.0.0.1:{port}/v0.5"
+        told = await of_api(durable, simulator, source__base_url=base)
+        assert told.code == 3
+        assert "source.ca_file" in told.words("fault", "api.tls")
+        told = await of_api(durable, simulator, source__base_url=base, source__ca_file=authority.file)
+        assert told.code == 0, told.output
+        assert "renew that certificate" in told.words("warn", "api.tls")
+        assert "api.key" in told.only("ok")
+
+
+async def copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until one end hangs up."""
+    with suppress(OSError):
+        while piece := await reader.read(65_536):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()
 
 
 @pytest.mark.parametrize("key", ["a-key-of-another-environment", None])
