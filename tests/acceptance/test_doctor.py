@@ -156,6 +156,19 @@ async def test_no_password_where_one_is_asked_for_is_told(durable: RedisServer) 
     assert "set redis.password or redis.password_file" in told.words("fault", "redis.connection")
 
 
+@pytest.mark.parametrize("origin", ["password", "password_file"])
+async def test_a_server_that_echoes_a_password_shows_it_nowhere(origin: str, tmp_path: Path) -> None:
+    """One that does not know AUTH repeats what it was told."""
+    file = tmp_path / "password"
+    file.write_text("a-secret-password")
+    given = {"password": "a-secret-password", "password_file": file}
+    async with RedisServer(arguments=["--rename-command", "AUTH", ""]) as server:
+        told = await of_redis(server, sessions=SESSION, **{f"redis__{origin}": given[origin]})
+    assert told.code == 3
+    assert "'**********'" in told.words("fault", "redis.connection")
+    assert "a-secret-password" not in told.output + told.errors
+
+
 async def test_a_read_only_replica_is_told() -> None:
     """By its role, and by the commit that it refuses."""
     async with RedisServer(appendonly=True) as primary, RedisServer(appendonly=True) as replica:
