@@ -81,15 +81,28 @@ def laying_out(keys: SessionKeys) -> list[Call]:
 def of_session(keys: SessionKeys, script: str, sha: str) -> list[Call]:
     """The rest of what scripts and worker do to a session's keys. ``script`` is one that writes nothing."""
     return [
-        *(("EXISTS", keys.state), ("TIME",), ("TYPE", keys.seen)),
-        *(("SET", keys.lease, _FIELD, "PX", _TTL), ("GET", keys.lease), ("PTTL", keys.lease)),
-        *(("HSETNX", keys.state, _FIELD, "1"), ("HGET", keys.state, _FIELD), ("HMGET", keys.state, _FIELD)),
+        ("TIME",),
+        ("SET", keys.lease, "1", "PX", _TTL),
+        ("GET", keys.lease),
+        ("PTTL", keys.lease),
+        ("EXISTS", keys.state),
+        ("HSETNX", keys.state, _FIELD, "1"),
+        ("HGET", keys.state, _FIELD),
+        ("HMGET", keys.state, _FIELD),
         ("HDEL", keys.state, f"{_FIELD}-2"),
-        *(("RPUSH", keys.seen, _FIELD), ("LRANGE", keys.seen, "0", "-1"), ("LTRIM", keys.seen, "-1", "-1")),
+        ("RPUSH", keys.seen, _FIELD),
+        ("PEXPIRE", keys.seen, _TTL),
+        ("TYPE", keys.seen),
+        ("LRANGE", keys.seen, "0", "-1"),
+        ("LTRIM", keys.seen, "-1", "-1"),
         ("RPOP", keys.seen),
-        *(("XLEN", keys.events), ("XREVRANGE", keys.events, "+", "-", "COUNT", "1"), ("XINFO", "GROUPS", keys.events)),
-        *(("XTRIM", keys.events, "MAXLEN", "~", "1000"), ("XDEL", keys.events, "0-1")),
-        *(("SCRIPT", "LOAD", script), ("EVALSHA", sha, "1", keys.state, "0")),
+        ("XLEN", keys.events),
+        ("XREVRANGE", keys.events, "+", "-", "COUNT", "1"),
+        ("XINFO", "GROUPS", keys.events),
+        ("XTRIM", keys.events, "MAXLEN", "~", "1000"),
+        ("XDEL", keys.events, "0-1"),
+        ("SCRIPT", "LOAD", script),
+        ("EVALSHA", sha, "1", keys.state, "0"),
         ("DEL", keys.lease),  # for whoever takes it next
     ]
 
