@@ -537,13 +537,19 @@ async def test_a_proxy_is_used_and_told_and_its_password_is_not(durable: RedisSe
     assert "source.proxy" in told.words("fault", "api.tcp")
 
 
-async def test_a_stream_is_not_opened_where_nobody_knows_who_reads_it(simulator: Simulator) -> None:
-    """Unless the session is named."""
+async def test_a_stream_is_not_opened_where_nobody_knows_who_reads_it(
+    durable: RedisServer, simulator: Simulator
+) -> None:
+    """Redis is left out, or cannot tell; unless the session is named."""
     session = simulator.create_session(SESSION)
     session.play(Profile.SIZED, rate=20)
     settings: dict[str, Any] = {"source__base_url": simulator.base_url, "sessions": SESSION}
     told = await doctor("--no-redis", **settings)
     assert told.code == 0
+    assert f"--session {SESSION}" in told.words("warn", "api.stream")
+    assert len(session.connections) == 0
+    await asked(durable, "RPUSH", f"lens:{{{SESSION}}}:lease:{SESSION}", "of another type")
+    told = await doctor(redis__url=durable.url, **settings)
     assert f"--session {SESSION}" in told.words("warn", "api.stream")
     assert len(session.connections) == 0
     told = await doctor("--no-redis", "--session", SESSION, **settings)

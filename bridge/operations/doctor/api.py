@@ -124,11 +124,7 @@ class Api:
         self, client: LensClient, sessions: Sequence[Session], listening: Listening, tell: Tell
     ) -> None:
         """To one session: of several that read one, each may get a part only, so none is taken from a worker."""
-        try:
-            session, reader = await self._whom(sessions, listening)
-        except SinkFault as error:
-            session, reader = sessions[0], None
-            tell(warn("api.stream", f"nobody can tell whether a worker reads {session.name}: {error.detail}"))
+        session, reader = await self._whom(sessions, listening)
         if session is None:
             return
         if reader is None or (not reader and not listening.opens):
@@ -155,15 +151,21 @@ class Api:
         self._judge(session, heard, (before, after), tell)
 
     async def _whom(self, sessions: Sequence[Session], listening: Listening) -> tuple[Session | None, str | None]:
-        """A session, and the worker that reads it: "" for nobody, None where nobody can tell."""
+        """A session and the worker that reads it: "" for nobody; None where nobody can tell, and nobody has named it."""
         asked = [listening.session] if listening.session else sessions[:_MOST_LOOKED_AT]
-        if not asked or self._readers is None:
-            return (asked[0] if asked else None), "" if listening.session else None
+        if not asked:
+            return None, None
+        untold = "" if listening.session else None
+        if self._readers is None:
+            return asked[0], untold
         readers = {}
-        for one in asked:
-            readers[one] = await self._readers.of(one)
-            if not readers[one]:
-                return one, ""
+        try:
+            for one in asked:
+                readers[one] = await self._readers.of(one)
+                if not readers[one]:
+                    return one, ""
+        except SinkFault:  # not permitted, or a key of another type; what is wrong is told above
+            return asked[0], untold
         return asked[0], readers[asked[0]]
 
     async def _outputs(self, client: LensClient, session: Session) -> int | None:
