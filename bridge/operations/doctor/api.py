@@ -151,7 +151,7 @@ class Api:
         self._judge(session, heard, (before, after), tell)
 
     async def _whom(self, sessions: Sequence[Session], listening: Listening) -> tuple[Session | None, str | None]:
-        """A session and the worker that reads it: "" for nobody; None where nobody can tell, and nobody has named it."""
+        """A session and the worker that reads it: "" for nobody; None where nobody can tell and none was named."""
         asked = [listening.session] if listening.session else sessions[:_MOST_LOOKED_AT]
         if not asked:
             return None, None
