@@ -248,7 +248,7 @@ async def test_a_durability_that_redis_cannot_give_is_told(durability: str, word
     async with RedisServer() as server:
         told = await of_redis(server, sessions=SESSION, redis__durability=durability)
         assert told.code == 3
-        assert any(words in line["detail"] for line in told.of("redis.durability")), told.output
+        assert words in told.words("fault", "redis.durability")
 
 
 async def test_a_durability_that_redis_gives_is_measured() -> None:
@@ -261,6 +261,11 @@ async def test_a_durability_that_redis_gives_is_measured() -> None:
         told = await of_redis(primary, sessions=SESSION, redis__durability="replicated")
         assert told.code == 0, told.output
         assert "a commit is replicated within" in told.words("ok", "redis.durability")
+        replica.pause()
+        told = await of_redis(primary, sessions=SESSION, redis__durability="replicated")
+        replica.resume()
+        assert told.code == 3
+        assert "0 of 1 replicas have it - look at" in told.words("fault", "redis.durability")
 
 
 async def test_a_hung_redis_ends_the_examination_in_time(durable: RedisServer) -> None:

@@ -40,6 +40,7 @@ class Servers:
         self._access = Access(settings.redis, secrets)
         self._link = link
         self._keys = keys
+        self._tries_durability = True  # until a server tells that it cannot be had
 
     async def examine(self, tell: Tell, *, trial: bool) -> bool:
         """Whether Redis can be asked anything. ``trial``: also write, to throw-away keys."""
@@ -110,7 +111,9 @@ class Servers:
                 continue
             met = True
             if facts is not None:
-                for line in (*server_lines(facts, self._settings), *durability_lines(self._settings.redis, facts)):
+                short = list(durability_lines(self._settings.redis, facts))
+                self._tries_durability = self._tries_durability and not short
+                for line in (*server_lines(facts, self._settings), *short):
                     tell(line)
             if ahead is not None:
                 tell(clock_line("redis.clock", f"Redis at {where}", ahead))
@@ -132,7 +135,7 @@ class Servers:
     async def _tried(self, slots: SlotMap | None, tell: Tell, *, trial: bool) -> None:
         for keys in self._one_of_each_node(slots):
             if trial:
-                await try_out(self._link, self._settings, keys, tell)
+                await try_out(self._link, self._settings, keys, tell, durability=self._tries_durability)
             elif (lines := await ask_permissions(self._link, self._settings, keys)) is not None:
                 for line in lines:
                     tell(line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES
 from bridge.delivery.window import Seal
@@ -79,8 +80,13 @@ async def ask_permissions(link: RedisLink, settings: Settings, keys: SessionKeys
     return list(permission_lines(refusals, user, len(calls), _BY_QUESTION))
 
 
-async def try_out(link: RedisLink, settings: Settings, real: SessionKeys, tell: Tell) -> None:
-    """All of it, for the session with these keys. Raises SinkFault where the connection breaks."""
+async def try_out(
+    link: RedisLink, settings: Settings, real: SessionKeys, tell: Tell, *, durability: bool = True
+) -> None:
+    """All of it, for the session with these keys. Raises SinkFault where the connection breaks.
+
+    ``durability``: also whether a commit becomes as safe as it should be.
+    """
     token = uuid.uuid4().hex[:12]
     keys = throwaway(real, token)
     workers = f"{WORKERS_KEY}:{{{WORKERS_KEY}}}:doctor:{token}"
@@ -106,13 +112,13 @@ async def try_out(link: RedisLink, settings: Settings, real: SessionKeys, tell: 
             for line in permission_lines(refused, user, len(calls) + len(there) + len(laid_out) + 2, _BY_TRIAL):
                 tell(line)
         if not refused:
-            await _commit(link, settings, keys, tell)
+            await _commit(link, settings, keys, tell, durability=durability)
             await _fill_a_request(route, keys, tell)
     finally:
         await _remove(route, keys, tell)
 
 
-async def _commit(link: RedisLink, settings: Settings, keys: SessionKeys, tell: Tell) -> None:
+async def _commit(link: RedisLink, settings: Settings, keys: SessionKeys, tell: Tell, *, durability: bool) -> None:
     """What a worker does from taking a lease to giving it back, by its own scripts."""
     leases = Leases(link, "doctor", KEEP_MS / 1000)
     sink = RedisSink(link.to(keys.state), keys, "doctor", settings.stream)
@@ -136,7 +142,7 @@ async def _commit(link: RedisLink, settings: Settings, keys: SessionKeys, tell: 
                 f"a commit lands within {seconds * 1000:.1f} ms, and the same bytes again change nothing",
             )
         )
-        if settings.redis.durability is not DurabilityLevel.MEMORY:
+        if durability and settings.redis.durability is not DurabilityLevel.MEMORY:
             follows = Place(cursor="doctor-1", seq=1, commits=2, mark="doctor-2")
             packed = sink.pack(lease.token, after, follows, (), Seal(), Phase.ACTIVE)
             tell(await _confirmed(link, settings, keys, packed))
@@ -159,7 +165,10 @@ async def _confirmed(link: RedisLink, settings: Settings, keys: SessionKeys, pac
     except SinkFault as error:
         if error.kind is not FaultKind.NOT_DURABLE:
             raise
-        return from_words(Level.FAULT, "redis.durability", error.detail)
+        line = from_words(Level.FAULT, "redis.durability", error.detail)
+        return (
+            line if line.remedy else replace(line, remedy="look at INFO replication and INFO persistence: what lags?")
+        )
     return ok("redis.durability", f"a commit is {level} within {(time.monotonic() - began) * 1000:.1f} ms")
 
 
