@@ -239,7 +239,13 @@ async def test_a_user_without_the_keys_hears_which(durable: RedisServer) -> None
     told = await of_redis(url, sessions=SESSION)
     assert told.code == 3
     assert f"lens:{{{SESSION}}}:" in told.words("fault", "redis.permissions")
-    assert "~lens:*" in told.words("fault", "redis.permissions")
+    assert f"ACL SETUSER {WORKER} ~lens:*" in told.words("fault", "redis.permissions")
+    await asked(durable, "ACL", "SETUSER", WORKER, "~lens:*")
+    for template, pattern in (("mine:{<name>}:events", "~mine:*"), ("mine:<name>", "~mine:*")):
+        told = await of_redis(url, sessions=SESSION, stream__key=template)
+        assert told.code == 3
+        assert told.words("fault", "redis.permissions").endswith(f"ACL SETUSER {WORKER} {pattern}")
+        assert await asked(durable, "DBSIZE") == 0
 
 
 @pytest.mark.parametrize(("durability", "words"), [("replicated", "has 0"), ("fsynced", "redis.durability fsynced")])

@@ -38,6 +38,7 @@ _FIELD = "doctor"
 _KEYS = re.compile(
     r"permissions? to access (?:one of the keys|the '|a key)|No permissions to access a key", re.IGNORECASE
 )
+_BEGINNING = re.compile(r"[^:{]*:?")
 _WITH_SUBCOMMANDS = frozenset(("SCRIPT", "XINFO", "CLUSTER", "CONFIG", "COMMAND"))
 _OPTIONAL = frozenset(("info", "config|get", "command|info"))
 
@@ -59,6 +60,12 @@ class Refusal:
     def of_keys(self) -> bool:
         """The command is permitted, and these keys are not."""
         return _KEYS.search(self.words) is not None
+
+
+def _pattern(key: str) -> str:
+    """What permits a key and all that begin alike, up to the first colon or brace: what follows differs by session."""
+    beginning = _BEGINNING.match(key)
+    return f"~{beginning[0] if beginning else ''}*"
 
 
 def cleaning(keys: SessionKeys) -> list[Call]:
@@ -141,11 +148,11 @@ def permission_lines(refusals: Sequence[Refusal], user: str, asked: int, how: st
             f"ACL SETUSER {user} {' '.join(needed)}; all that a worker needs is in the README",
         )
     if missing_keys:
-        names = ", ".join(dict.fromkeys(part for one in missing_keys for part in one.call[1:] if ":" in part))
+        names = list(dict.fromkeys(part for one in missing_keys for part in one.call[1:] if ":" in part))
         yield fault(
             "redis.permissions",
-            f"user {user} may not use keys such as {names} ({how})",
-            f"ACL SETUSER {user} ~lens:*, and the beginning of stream.key where it is another",
+            f"user {user} may not use keys such as {names[0]} ({how})",
+            f"ACL SETUSER {user} {' '.join(dict.fromkeys(map(_pattern, names)))}",
         )
     unheard = [f"+{one}" for one in commands if one in _OPTIONAL]
     if unheard:

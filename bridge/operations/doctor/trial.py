@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES
@@ -204,15 +205,28 @@ async def _refused(route: Route, calls: Iterable[Call]) -> list[Refusal]:
 
 
 async def _remove(route: Route, keys: SessionKeys, tell: Tell) -> None:
-    mine = (keys.events, keys.dead_letter, keys.state, keys.seen, keys.lease)
+    """One by one: of several keys none is deleted where one is not permitted."""
+    left = [keys.events, keys.dead_letter, keys.state, keys.seen, keys.lease]
     for _ in range(_REMOVALS):  # a connection that a trial has broken is found to be so by the first
         try:
-            await route.call("DEL", *mine)
+            while left:
+                with _refusing():
+                    await route.call("DEL", left[-1])
+                left.pop()
             return
-        except SinkFault as error:
-            if error.kind.meaning is not Meaning.UNKNOWN:
-                return  # who refuses to delete has refused to write
-    tell(warn("redis.commit", f"throw-away keys are left for {KEEP_MS // 1000} s: {keys.state} and others"))
+        except SinkFault:
+            continue
+    tell(warn("redis.commit", f"throw-away keys are left for {KEEP_MS // 1000} s: {', '.join(left)}"))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Who refuses to delete a key has refused to write it."""
+    try:
+        yield
+    except SinkFault as error:
+        if error.kind.meaning is Meaning.UNKNOWN:
+            raise
 
 
 def _records() -> Sequence[Record]:
