@@ -22,6 +22,7 @@ __all__ = [
     "cleaning",
     "everywhere",
     "in_workers_slot",
+    "keeping_unread",
     "laying_out",
     "of_session",
     "permission_lines",
@@ -112,6 +113,11 @@ def of_session(keys: SessionKeys, script: str, sha: str) -> list[Call]:
         ("EVALSHA", sha, "1", keys.state, "0"),
         ("DEL", keys.lease),  # for whoever takes it next
     ]
+
+
+def keeping_unread(keys: SessionKeys) -> list[Call]:
+    """What ``stream.keep_unread`` needs beside it."""
+    return [("XRANGE", keys.events, "-", "+", "COUNT", "1"), ("XPENDING", keys.events, _FIELD)]
 
 
 def in_workers_slot(key: str) -> list[Call]:

@@ -28,6 +28,7 @@ from bridge.operations.doctor.permissions import (
     cleaning,
     everywhere,
     in_workers_slot,
+    keeping_unread,
     laying_out,
     of_session,
     permission_lines,
@@ -106,7 +107,7 @@ async def try_out(
         laid_out = laying_out(keys)
         refused += await _refused(route, laid_out)
         if asked is None:
-            calls = of_session(keys, _NOTHING.source, _NOTHING.sha)
+            calls = _of_session(settings, keys)
             calls += everywhere(settings.redis.address.topology, settings.redis.durability)
             there = in_workers_slot(workers)
             refused += await _refused(route, calls) + await _refused(link.to(workers), there)
@@ -242,9 +243,14 @@ def _calls(settings: Settings, keys: SessionKeys, workers: str) -> list[Call]:
     return [
         *everywhere(settings.redis.address.topology, settings.redis.durability),
         *(*cleaning(keys), *laying_out(keys)),
-        *of_session(keys, _NOTHING.source, _NOTHING.sha),
+        *_of_session(settings, keys),
         *in_workers_slot(workers),
     ]
+
+
+def _of_session(settings: Settings, keys: SessionKeys) -> list[Call]:
+    keeping = keeping_unread(keys) if settings.stream.keep_unread else []
+    return [*keeping, *of_session(keys, _NOTHING.source, _NOTHING.sha)]
 
 
 def _user(settings: Settings) -> str:

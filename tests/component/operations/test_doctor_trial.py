@@ -15,10 +15,10 @@ from bridge.model.keys import session_keys
 from bridge.model.place import Session
 from bridge.operations.doctor.lines import Level, Line
 from bridge.operations.doctor.trial import try_out
-from bridge.settings import RedisSettings, Settings
+from bridge.settings import RedisSettings, Settings, StreamSettings
 from bridge.store.link import RedisLink
 from tests.support.managed_redis import managed_redis
-from tests.support.permissions import FACTS, WORD, WORKER, commands_of, rules_of
+from tests.support.permissions import FACTS, KEEPING, WORD, WORKER, commands_of, rules_of
 from tests.support.topology.watched import asked
 
 KEYS = session_keys("lens:{<name>}:events", Session(name="cam", session_id="lsn-1"))
@@ -28,7 +28,9 @@ class Trials:
     """With the settings of one worker."""
 
     def __init__(self, url: str) -> None:
-        self.settings = Settings(redis=RedisSettings.model_validate({"url": url}))
+        # Keeping unread entries needs commands besides.
+        stream = StreamSettings(keep_unread=True, max_length=1000)
+        self.settings = Settings(redis=RedisSettings.model_validate({"url": url}), stream=stream)
         self.lines: list[Line] = []
 
     async def run(self) -> list[Line]:
@@ -48,10 +50,10 @@ class Trials:
 
 async def test_each_command_that_is_not_permitted_is_named(redis_server: RedisServer, redis: Redis) -> None:
     """All that the README grants, one by one; and nothing is left behind by any of it."""
-    rules = rules_of(WORKER, FACTS)
+    rules = rules_of(WORKER, FACTS, KEEPING)
     trials = Trials(redis_server.url.replace("://", f"://{WORKER}:{WORD}@"))
     unheard = []
-    for command in sorted(commands_of(WORKER)):
+    for command in sorted(commands_of(WORKER, KEEPING)):
         await asked(redis_server, "ACL", "SETUSER", WORKER, "reset", *(rule for rule in rules if rule != f"+{command}"))
         told = [line for line in await trials.run() if line.check == "redis.permissions"]
         if [line.level for line in told] != [Level.FAULT] or f"+{command} " not in f"{told[0].remedy} ".replace(

@@ -32,6 +32,7 @@ from bridge.operations.doctor.permissions import (
     cleaning,
     everywhere,
     in_workers_slot,
+    keeping_unread,
     laying_out,
     of_session,
     permission_lines,
@@ -43,7 +44,7 @@ from bridge.settings.redis_address import Endpoint, Topology, redis_address
 from bridge.store.nodes.sentinel import Vote
 from bridge.store.nodes.server import ServerFacts
 from bridge.store.nodes.slots import SlotMap, slot_of
-from tests.support.permissions import DURABLE, FACTS, TOPOLOGIES, WORKER, commands_of
+from tests.support.permissions import DURABLE, FACTS, KEEPING, TOPOLOGIES, WORKER, commands_of
 
 PROJECT = Path(__file__).parents[3]
 HERE, THERE = Endpoint("here", 6379), Endpoint("there", 6379)
@@ -286,10 +287,16 @@ def test_managed_services_are_known_by_their_hosts(url: str, name: str, levels: 
 
 def test_the_calls_that_are_tried_are_the_commands_that_are_documented() -> None:
     """A command that a worker comes to need is tried too."""
-    calls = [*cleaning(KEYS), *laying_out(KEYS), *of_session(KEYS, "return 1", "sha"), *in_workers_slot("w")]
+    calls = [
+        *cleaning(KEYS),
+        *laying_out(KEYS),
+        *of_session(KEYS, "return 1", "sha"),
+        *in_workers_slot("w"),
+        *keeping_unread(KEYS),
+    ]
     calls += [call for topology in Topology for level in DurabilityLevel for call in everywhere(topology, level)]
     tried = {Refusal(call=call, words="").command for call in calls}
-    assert tried == commands_of(WORKER, *TOPOLOGIES.values(), *DURABLE, FACTS)
+    assert tried == commands_of(WORKER, *TOPOLOGIES.values(), *DURABLE, FACTS, KEEPING)
 
 
 def test_what_is_lacking_is_told_as_the_rules_to_grant() -> None:
