@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -69,11 +69,12 @@ Take = Callable[[Sequence[SessionHolder]], Coroutine[Any, Any, None]]
 
 
 class Handover:
-    """Runs until cancelled. ``capacity`` tells how many more sessions this worker could begin to read now."""
+    """Runs until cancelled. ``find`` knows this worker's sessions by their fingerprints, and ``capacity`` how many more
+    of them it could begin to read now."""
 
     def __init__(
         self,
-        holders: Iterable[SessionHolder],
+        find: Callable[[bytes], SessionHolder | None],
         handovers: Handovers,
         capacity: Callable[[], int],
         take: Take,
@@ -81,7 +82,7 @@ class Handover:
     ) -> None:
         self.plan = STANDING_BY
         self.moved_at = time.monotonic()  # a session was booked or came last
-        self._holders = {holder.fingerprint: holder for holder in holders}
+        self._find = find
         self._handovers = handovers
         self._capacity = capacity
         self._take = take
@@ -124,7 +125,7 @@ class Handover:
         heard = await self._handovers.offer(room)
         if heard.given:
             self._moved()
-            given = [self._holders[one] for one in heard.given if one in self._holders]
+            given = [holder for one in heard.given if (holder := self._find(one))]
             self._arriving += len(given)
             self._start(self._arrive(given), "take what was given")
         elif heard.booked and time.monotonic() - self.moved_at > _GIVEN_UP_SECONDS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 
 import structlog
@@ -21,6 +20,7 @@ from bridge.model.place import Lease, Session
 from bridge.session.context import SessionContext
 from bridge.session.pump import Pump
 from bridge.settings import Settings
+from bridge.settings.contradictions import checked_keys
 from bridge.settings.loading import secret_values
 from bridge.source.client import LensClient
 from bridge.store.commits import RedisSink
@@ -34,12 +34,14 @@ from bridge.telemetry.admin import AdminServer
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.backlog import Backlog
 from bridge.worker.holder import SessionHolder
+from bridge.worker.holders import Holders
 from bridge.worker.process import (
     collect_garbage_seldom,
     raise_descriptor_limit,
     stop_on_signals,
     tell_shortage_once,
 )
+from bridge.worker.roster import Conflict, Origin, Roster
 from bridge.worker.supervisor import Coordination, Supervisor
 
 __all__ = ["known_secrets", "serve"]
@@ -77,10 +79,16 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
         leases = Leases(link, settings.worker.id, settings.lease.ttl_seconds)
         status.owner = leases.owner
         store = link, Durability(settings.redis, lambda degraded: _note_durability(status, degraded))
-        holders = [
-            _holder(Session(name=one.name, session_id=one.session_id), settings, status, leases, store, source)
-            for one in settings.sessions
-        ]
+        holders = Holders(
+            lambda session: _holder(session, settings, status, leases, store, source),
+            lambda holder: status.forget(holder.figures),
+        )
+        roster = Roster(
+            lambda session: checked_keys(settings.stream.key, session).state,
+            on_change=holders.follow,
+            on_conflict=_tell_conflict,
+        )
+        roster.put(Origin.CONFIGURED, [Session(name=one.name, session_id=one.session_id) for one in settings.sessions])
         await stack.enter_async_context(AdminServer(settings.admin, status, secrets, settings.metrics.detail))
         await stack.enter_async_context(Backlog(link, status.sessions.values()))
         introducing = asyncio.create_task(_introduce_servers(link), name="introduce the servers")
@@ -154,7 +162,7 @@ def _holder(
 class _Access:
     """The way to the source, as the supervisor asks after it."""
 
-    def __init__(self, source: LensClient, holders: Sequence[SessionHolder]) -> None:
+    def __init__(self, source: LensClient, holders: Holders) -> None:
         self._source = source
         self._holders = holders
 
@@ -164,8 +172,17 @@ class _Access:
 
     async def answers(self) -> bool:
         """Whether the API says anything of one of the sessions."""
-        session = random.choice(self._holders).session
+        if not len(self._holders):
+            return True  # there is nothing to stand aside for
+        session = random.choice(list(self._holders)).session
         return not isinstance(await self._source.lookup(session.session_id), Unanswered)
+
+
+def _tell_conflict(conflict: Conflict) -> None:
+    one = conflict.session
+    log.error(
+        "session.refused", session=one.name, session_id=one.session_id, origin=conflict.origin, reason=conflict.reason
+    )
 
 
 def _note_durability(status: WorkerStatus, degraded: bool) -> None:
@@ -193,8 +210,8 @@ async def _introduce_servers(link: RedisLink) -> None:
         await asyncio.sleep(_LOOK_AT_SERVERS_SECONDS)
 
 
-async def _stop_when_over(holders: Sequence[SessionHolder], stop: asyncio.Event) -> None:
-    while not (holders and all(holder.done for holder in holders)):  # noqa: ASYNC110  a state that many places set
+async def _stop_when_over(holders: Holders, stop: asyncio.Event) -> None:
+    while not (len(holders) and all(holder.done for holder in holders)):  # noqa: ASYNC110  a state that many places set
         await asyncio.sleep(_OVER_POLL_SECONDS)
     log.info("worker.stopping", reason="all sessions have ended")
     stop.set()

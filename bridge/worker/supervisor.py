@@ -20,12 +20,14 @@ from bridge.store.handovers import Handovers
 from bridge.store.leases import Leases
 from bridge.store.registry import Peer, Register, Registry
 from bridge.telemetry.status import WorkerStatus
-from bridge.worker.clocks import ClockCheck
 from bridge.worker.handover import Handover, Plan
 from bridge.worker.holder import SessionHolder
+from bridge.worker.holders import Holders
+from bridge.worker.judging.clocks import ClockCheck
+from bridge.worker.judging.reach import SourceReach
+from bridge.worker.judging.share import Rivals, fair_share
 from bridge.worker.leaving import Departure
-from bridge.worker.reach import SourceReach
-from bridge.worker.share import Rivals, fair_share
+from bridge.worker.renewals import Renewals
 
 __all__ = ["Coordination", "SourceAccess", "Supervisor"]
 
@@ -60,7 +62,7 @@ class Supervisor:
     def __init__(
         self,
         *,
-        holders: Sequence[SessionHolder],
+        holders: Holders,
         coordination: Coordination,
         settings: Settings,
         status: WorkerStatus,
@@ -72,16 +74,16 @@ class Supervisor:
         self._settings = settings
         self._status = status
         self._handover = Handover(
-            holders, coordination.handovers, lambda: source.capacity, self._take_all, settings.lease.poll_seconds
+            holders.find, coordination.handovers, lambda: source.capacity, self._take_all, settings.lease.poll_seconds
         )
         self._reach = SourceReach(source.answers)
         self._clock = ClockCheck(status)
-        self._rivals = Rivals(Wishes.of(holder.fingerprint for holder in holders))
+        self._renewals = Renewals(holders, settings.lease.ttl_seconds)
+        self._rivals = Rivals()
         self._peers: tuple[Peer, ...] = ()
-        self._changed_at = -math.inf  # monotonic seconds: when the others, or what they want or gave back, changed last
+        self._changed_at = -math.inf  # monotonic seconds: when what anybody wants or gave back changed last
         self._twins_told: set[str] = set()
         self._taking: asyncio.Task[None] | None = None
-        self._renew_now = asyncio.Event()
         self._registered = False
         self._begin_after = 0.0  # monotonic seconds
         self._fault_kind: str | None = None
@@ -91,22 +93,24 @@ class Supervisor:
         stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="wait for the stop")
         rounds = asyncio.create_task(self._supervise(stop), name="supervise")
         # On its own, since leases must not run out while a round waits for Redis.
-        renewals = self._renewals()
+        renewals = asyncio.create_task(self._renewals.run(), name="renew")
         handover = asyncio.create_task(self._handover.run(), name="hand over")
         try:
-            await asyncio.wait({stopped, rounds, handover}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stopped, rounds, handover, renewals}, return_when=asyncio.FIRST_COMPLETED)
+            self._holders.changed.set()  # wakes the rounds
             if not stop.is_set():
-                for task in (rounds, handover):
+                for task in (rounds, handover, renewals):
                     if task.done():
                         task.result()  # a fault of ours is raised
             self._status.stopping = True
             departure = Departure(self._holders, self._leases, self._registry, self._handover, self._settings)
             await departure.run(lambda: self._settled(rounds))
         finally:
-            tasks = [stopped, rounds, handover, *renewals, *([self._taking] if self._taking else [])]
+            tasks = [stopped, rounds, handover, renewals, *([self._taking] if self._taking else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._holders.aclose()
             await self._reach.aclose()
 
     async def _settled(self, rounds: asyncio.Task[None]) -> None:
@@ -123,32 +127,9 @@ class Supervisor:
             except SinkFault as fault:
                 # Leases that cannot be renewed now are settled by the token at the next commit.
                 self._note(fault)
-            try:
-                async with asyncio.timeout(self._settings.lease.poll_seconds * random.uniform(0.8, 1.2)):
-                    await stop.wait()
-            except TimeoutError:
-                continue
-
-    def _renewals(self) -> list[asyncio.Task[None]]:
-        """In groups, spread over the time between two renewals: thousands at once would hold up the events."""
-        groups = [self._holders[at : at + _AT_ONCE] for at in range(0, len(self._holders), _AT_ONCE)]
-        # Three tries within a lease's life, so that one lost reply costs nothing.
-        interval_seconds = self._settings.lease.ttl_seconds / 3
-        first = (interval_seconds * (number + 1) / len(groups) for number in range(len(groups)))
-        return [
-            asyncio.create_task(self._keep_renewing(group, seconds, interval_seconds), name="renew")
-            for group, seconds in zip(groups, first, strict=True)
-        ]
-
-    async def _keep_renewing(self, group: Sequence[SessionHolder], first_seconds: float, then_seconds: float) -> None:
-        seconds = first_seconds
-        while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._renew_now.wait()
-            began = time.monotonic()
-            await asyncio.gather(*(holder.renew() for holder in group))
-            seconds = max(0.0, then_seconds - (time.monotonic() - began))
+                async with asyncio.timeout(self._settings.lease.poll_seconds * random.uniform(0.8, 1.2)):
+                    await self._holders.changed.wait()
 
     def _note(self, fault: SinkFault | None) -> None:
         kind = fault.kind if fault else None
@@ -165,22 +146,27 @@ class Supervisor:
         if self._taking and self._taking.done():
             taking, self._taking = self._taking, None
             taking.result()  # a fault of ours is raised
+        self._holders.check()
+        if self._holders.changed.is_set():
+            self._holders.changed.clear()
+            self._count_rivals()
+        holders = [holder for holder in self._holders if not holder.paused]
         wishes = NO_WISHES
         if not self._reach.aside:
-            wishes = Wishes.of(holder.fingerprint for holder in self._holders if not holder.over)
+            wishes = Wishes.of(holder.fingerprint for holder in holders if not holder.over)
         register = await self._registry.register(wishes, self._leases.releases)
         if stop.is_set():
             return
         self._hear(register)
-        shared = [one for one in self._holders if self._rivals.of(one.fingerprint) and not one.over]
-        attempts = [tried for holder in self._holders if (tried := holder.unreachable_attempts) is not None]
+        shared = [one for one in holders if self._rivals.of(one.fingerprint) and not one.over]
+        attempts = [tried for holder in holders if (tried := holder.unreachable_attempts) is not None]
         self._reach.judge(attempts, wanted_by_others=any(holder.held for holder in shared))
         limit: float = fair_share(self._rivals.of(holder.fingerprint) for holder in shared)
         if self._reach.aside:
             limit = 0
         elif not self._rivals.all_want(wishes) and self._unchanged_for_long():
             limit = math.inf  # rounding may leave a session to nobody: what nobody took by now is anybody's
-        unshared = [one for one in self._holders if one.over or not self._rivals.of(one.fingerprint)]
+        unshared = [one for one in holders if one.over or not self._rivals.of(one.fingerprint)]
         if self._taking is None:
             # On its own, since looking for a lost place may take long, and others must hear from this worker meanwhile.
             alone = [one for one in unshared if one.wanted]
@@ -202,8 +188,7 @@ class Supervisor:
         if register.forgotten and self._registered:
             # Redis was emptied, or we were away for long. Whoever knows a session's place must come before those who do
             # not: to them an emptied Redis looks like a new one.
-            self._renew_now.set()  # for all who wait at this moment
-            self._renew_now.clear()
+            self._renewals.at_once()
             patient = self._settings.redis.on_lost is not OnLost.STOP
             self._begin_after = now + (self._settings.lease.ttl_seconds if patient else math.inf)
         self._registered = True
@@ -211,10 +196,16 @@ class Supervisor:
             for holder in self._holders:
                 holder.watch_anew()
         if register.peers != self._peers:
-            self._peers, self._changed_at = register.peers, now
-            self._rivals.update([peer.wishes for peer in register.peers])
+            self._peers = register.peers
+            self._count_rivals()
             for holder in self._holders:
                 holder.look_again()
+
+    def _count_rivals(self) -> None:
+        """What somebody wants, or gave back, has changed."""
+        self._changed_at = time.monotonic()
+        mine = Wishes.of(holder.fingerprint for holder in self._holders)
+        self._rivals.update([peer.wishes for peer in self._peers], mine)
 
     def _tell_twins(self, peers: Sequence[Peer]) -> None:
         name, _, _ = self._leases.owner.rpartition("/")
