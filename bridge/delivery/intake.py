@@ -86,7 +86,8 @@ class Intake:
         self._held_bytes = 0
         self._convincing = 0  # of those that are held, so many from the front: an earlier connection's, and a replay
         self._dropped = 0  # duplicates that are still to be told
-        self._gap_open = False
+        # Behind events and before all ids stands only who was sent there by a person, and a marker has said so.
+        self._gap_open = self._begun and place.cursor is None and place.ordinal == 0
 
     @property
     def holding(self) -> bool:

@@ -87,6 +87,15 @@ class PlaceCheck:
             self._with_id(entry, own)
         self._tail = entry._replace(data=b"")
 
+    def rewind(self, marker: Entry, to: str) -> None:
+        """A person has moved the place here. Until an event follows, it may also be the one that the entries tell."""
+        self._tail_since = self._since = position(marker.entry)[0]
+        self._cursor = self._anchor = aliases(to)
+        self._ordinal = self._anchored = 0
+        self._counted = False
+        self._fitting |= _places(self._cursor, 0)
+        self._tail = marker._replace(data=b"")
+
     def stands_at(self, last_id: str | None) -> bool:
         """Whether this is the id of the last event, as far as it is known."""
         return last_id is None or not self._cursor or last_id in self._cursor or last_id in self._anchor

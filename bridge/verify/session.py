@@ -128,6 +128,8 @@ class SessionCheck:
             self.gaps += 1
             if not self._place.stands_at(entry.last_id) and len(self._elsewhere) < NUMBERED:
                 self._elsewhere.append(entry)
+            if entry.rewound:
+                self._place.rewind(entry, entry.rewound[0])
             if entry.told:
                 self.findings.note(f"declared gap at entry {entry.entry} (seq {entry.seq}): {entry.told}")
 

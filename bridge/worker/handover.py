@@ -27,6 +27,7 @@ log = structlog.get_logger()
 _MOVING_SECONDS = 0.1  # between two looks while sessions move: as long as one is silent for want of a look
 _STILL_MOVING_SECONDS = 1.0  # after the last one
 _GIVEN_UP_SECONDS = 5.0  # what was booked and has not come by then will not
+_MOVE_SECONDS = 15.0  # what a person wants elsewhere, and could not be given by then, stays
 _MOST_AT_ONCE = 32  # sessions that are being stopped and passed on
 
 
@@ -89,11 +90,23 @@ class Handover:
         self._poll_seconds = poll_seconds
         self._under_way: set[asyncio.Task[None]] = set()
         self._arriving = 0  # sessions that are being taken, and do not connect yet
+        self._sent: dict[SessionHolder, tuple[str, float]] = {}  # to whom a person wants it to go, and until when
+        self._invited: dict[SessionHolder, float] = {}  # sessions that a person wants here, and until when
 
     @property
     def expecting(self) -> bool:
         """Something is offered, was booked here and has not come yet, or is just being taken."""
         return self._handovers.open or self._arriving > 0
+
+    def send(self, holder: SessionHolder, successor: str) -> None:
+        """Give this one to that worker, once it has room: a person wants it there."""
+        self._sent[holder] = successor, time.monotonic() + _MOVE_SECONDS
+        self._moved()
+
+    def invite(self, holder: SessionHolder) -> None:
+        """Have room for this one, whatever the plan says: a person wants it here."""
+        self._invited[holder] = time.monotonic() + _MOVE_SECONDS
+        self._moved()
 
     async def settled(self) -> None:
         """Wait for what has begun."""
@@ -105,12 +118,14 @@ class Handover:
         try:
             while True:
                 with suppress(SinkFault):  # the rounds of the supervisor meet it too, and say so
+                    await self._send_away()
                     await self._give()
                     await self._ask()
                 for task in [task for task in self._under_way if task.done()]:
                     self._under_way.discard(task)
                     task.result()  # a fault of ours is raised
-                moving = time.monotonic() - self.moved_at < _STILL_MOVING_SECONDS or self._under_way
+                moving = time.monotonic() - self.moved_at < _STILL_MOVING_SECONDS
+                moving = bool(moving or self._under_way or self._sent or self._invited)
                 await asyncio.sleep(min(_MOVING_SECONDS, self._poll_seconds) if moving else self._poll_seconds)
         finally:
             for task in self._under_way:
@@ -119,7 +134,9 @@ class Handover:
 
     async def _ask(self) -> None:
         """Say how much room there is, and take what has come."""
-        room = max(0, min(self._capacity() - self._arriving, self.plan.missing))
+        now = time.monotonic()
+        self._invited = {one: until for one, until in self._invited.items() if until > now and not one.held}
+        room = max(0, min(self._capacity() - self._arriving, max(self.plan.missing, len(self._invited))))
         if not (room or self._handovers.open):
             return
         heard = await self._handovers.offer(room)
@@ -137,6 +154,15 @@ class Handover:
         finally:
             self._arriving -= len(given)
 
+    async def _send_away(self) -> None:
+        """What a person wants elsewhere, as soon as it is awaited there."""
+        now = time.monotonic()
+        self._sent = {one: to for one, to in self._sent.items() if to[1] > now and one.held and not one.leaving}
+        for holder, (successor, _) in list(self._sent.items()):
+            if await self._handovers.book(1, {successor: 1}):
+                del self._sent[holder]
+                self._pass(holder, successor, "a person wants it there")
+
     async def _give(self) -> None:
         """Book places for what is too much here, and pass it on."""
         plan = self.plan
@@ -148,11 +174,16 @@ class Handover:
         booked = await self._handovers.book(surplus, {owner: count for owner, count in most.items() if count})
         for peer in plan.peers:
             wanted = [one for one in plan.staying if one.fingerprint in peer.wishes.sessions]
-            for holder in random.sample(wanted, min(len(wanted), booked.get(peer.owner, 0))):
-                self._moved()
-                log.info("lease.handed_over", session=holder.session.name, to=peer.owner, reason=plan.reason)
-                holder.hand_over(successor=peer.owner)
-                self._start(self._pass_on(holder, peer.owner), f"pass on {holder.session.name}")
+            random.shuffle(wanted)
+            wanted.sort(key=lambda holder: holder.sent_here)  # what a person wants here goes last
+            for holder in wanted[: booked.get(peer.owner, 0)]:
+                self._pass(holder, peer.owner, plan.reason)
+
+    def _pass(self, holder: SessionHolder, successor: str, reason: str) -> None:
+        self._moved()
+        log.info("lease.handed_over", session=holder.session.name, to=successor, reason=reason)
+        holder.hand_over(successor=successor)
+        self._start(self._pass_on(holder, successor), f"pass on {holder.session.name}")
 
     async def _pass_on(self, holder: SessionHolder, successor: str) -> None:
         await holder.finished()

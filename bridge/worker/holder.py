@@ -70,7 +70,9 @@ class SessionHolder:
         self._final = False  # the API itself has said that it is over
         self._taken = asyncio.Event()  # nobody is just taking it
         self._taken.set()
-        self._barred = self._paused = False
+        self._barred = False
+        self.paused = False  # a person wants it not to be read for now: it counts for nobody's share
+        self.sent_here = False  # a person wants this worker to read it: it is given away last
         self._leaving = False
         self._successor = ""  # whom the lease is left to
 
@@ -83,11 +85,6 @@ class SessionHolder:
     def leaving(self) -> bool:
         """It was asked to stop and has not finished yet."""
         return self.held and self._leaving
-
-    @property
-    def paused(self) -> bool:
-        """A person wants it not to be read for now: it counts for nobody's share."""
-        return self._paused
 
     @property
     def unreachable_attempts(self) -> int | None:
@@ -113,7 +110,7 @@ class SessionHolder:
     @property
     def wanted(self) -> bool:
         """It may be taken now: also to look again whether a session that was no longer listed is over indeed."""
-        closed = self._left is SessionState.FAILED or (self.over and self._final) or self._kept_from
+        closed = self._left is SessionState.FAILED or (self.over and self._final) or self._barred or self.paused
         now = time.monotonic()
         return not self.held and not closed and now >= self._not_before and not self._watch.waits(now)
 
@@ -132,17 +129,19 @@ class SessionHolder:
 
     def pause(self, paused: bool) -> None:
         """Stop reading and keep the place, or go on from there."""
-        if paused is self._paused:
-            return
-        self._paused = paused
+        self.paused = paused
         if self.held:
             self.hand_over()
         else:
             self._rest(self._left)
 
-    @property
-    def _kept_from(self) -> bool:
-        return self._barred or self._paused
+    async def look_afresh(self) -> None:
+        """A person may have moved its place: learn at once whether it is still ours, and read it though it was over."""
+        self._not_before, self._rechecks, self._final = 0.0, 0, False
+        self._watch.ask()
+        if not self.held and self._left in (SessionState.ENDED, SessionState.GONE):
+            self._rest(SessionState.STANDBY)
+        await self.renew()
 
     async def take(self, is_gone: Callable[[HeldBy], bool] = lambda held: False, *, begin: bool = True) -> None:
         """Try to take the lease and start. A refusal concerns this session alone: it is shown, and tried again.
@@ -150,7 +149,7 @@ class SessionHolder:
         ``is_gone`` knows which holders are dead. ``begin`` off: leave a session alone of which neither Redis nor this
         worker knows a place. Does nothing while it is held, or being taken.
         """
-        if not self._taken.is_set() or self.held or self._kept_from:
+        if not self._taken.is_set() or self.held or self._barred or self.paused:
             return
         self._taken.clear()
         try:
@@ -164,7 +163,9 @@ class SessionHolder:
         finally:
             self._taken = asyncio.Event()  # nobody is just taking it
         self._taken.set()
-        self._barred = self._paused = False
+        self._barred = False
+        self.paused = False  # a person wants it not to be read for now: it counts for nobody's share
+        self.sent_here = False  # a person wants this worker to read it: it is given away last
 
     async def _take(self, is_gone: Callable[[HeldBy], bool], begin: bool) -> None:
         # Who held it when Redis was emptied knows the place best, and comes first.
@@ -193,7 +194,7 @@ class SessionHolder:
         self._pump = self._make_pump(lease, gap)
         self._leaving, self._successor = False, ""
         self._task = asyncio.create_task(self._run(self._pump, lease), name=f"holder {self.session.name}")
-        if self._kept_from:  # since it was asked for
+        if self._barred or self.paused:  # since it was asked for
             self.hand_over()
 
     async def _complete(self, lease: Lease) -> Lease | HeldBy | None:
@@ -336,7 +337,7 @@ class SessionHolder:
 
     def _rest(self, state: SessionState) -> None:
         self._left, self._pump = state, None
-        self.figures.rest(SessionState.PAUSED if self._paused else state)
+        self.figures.rest(SessionState.PAUSED if self.paused else state)
 
     async def _release(self, lease: Lease) -> None:
         try:

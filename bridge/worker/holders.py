@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import structlog
 
@@ -14,6 +14,8 @@ from bridge.worker.roster import Change
 __all__ = ["Holders"]
 
 log = structlog.get_logger()
+
+_TOLD_ONE_BY_ONE = 20  # of more there is one line in the log
 
 
 class Holders:
@@ -33,7 +35,9 @@ class Holders:
         self._by_fingerprint: dict[bytes, SessionHolder] = {}
         self._leaving: dict[asyncio.Task[None], SessionHolder] = {}
         self._waiting: dict[str, Session] = {}
+        self._paused: Collection[str] = ()
         self._closed = False
+        self.known = False  # what people say of them was heard, so that nothing paused is taken
 
     def __iter__(self) -> Iterator[SessionHolder]:
         return iter(tuple(self._present.values()))
@@ -65,6 +69,24 @@ class Holders:
             self._waiting[session.name] = session
         self._admit()
         self.changed.set()
+        if self.known:
+            _tell(change)
+
+    def pause(self, names: Collection[str]) -> None:
+        """From now on these are paused, and no other."""
+        self._paused = names
+        changed = [holder for holder in self if holder.paused is not (holder.session.name in names)]
+        for holder in changed:
+            log.info("session.paused" if not holder.paused else "session.resumed", session=holder.session.name)
+            holder.pause(not holder.paused)
+        if changed:
+            self.changed.set()
+
+    def informed(self) -> None:
+        """All that people have said up to now was passed on."""
+        if not self.known:
+            self.known = True
+            self.changed.set()
 
     def close(self) -> None:
         """Follow no more: the worker stops, and all of them are let go by whoever stops it."""
@@ -85,7 +107,6 @@ class Holders:
     def _let_go(self, holder: SessionHolder) -> None:
         if self._by_fingerprint.get(holder.fingerprint) is holder:
             del self._by_fingerprint[holder.fingerprint]
-        log.info("session.removed", session=holder.session.name, session_id=holder.session.session_id)
         task = asyncio.create_task(self._see_off(holder), name=f"let go of {holder.session.name}")
         self._leaving[task] = holder
         # Before the loop turns: whoever looks at it next must not take it any more.
@@ -110,4 +131,14 @@ class Holders:
             del self._waiting[name]
             holder = self._make(session)
             self._present[name] = self._by_fingerprint[holder.fingerprint] = holder
-            log.info("session.added", session=name, session_id=session.session_id)
+            if name in self._paused:
+                holder.pause(True)
+
+
+def _tell(change: Change) -> None:
+    for event, sessions in (("session.removed", change.disappeared), ("session.added", change.appeared)):
+        if len(sessions) > _TOLD_ONE_BY_ONE:
+            log.info(event.replace("session", "sessions"), sessions=len(sessions))
+            continue
+        for one in sessions:
+            log.info(event, session=one.name, session_id=one.session_id)

@@ -19,7 +19,7 @@ from bridge.model.outcomes import Unanswered
 from bridge.model.place import Lease, Session
 from bridge.session.context import SessionContext
 from bridge.session.pump import Pump
-from bridge.settings import Settings
+from bridge.settings import OnLost, Settings
 from bridge.settings.contradictions import checked_keys
 from bridge.settings.loading import secret_values
 from bridge.source.client import LensClient
@@ -30,9 +30,11 @@ from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
 from bridge.store.nodes.server import Weight, findings, in_words
 from bridge.store.registry import Registry
+from bridge.store.sessions import SessionBook
 from bridge.telemetry.admin import AdminServer
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.backlog import Backlog
+from bridge.worker.following import Following
 from bridge.worker.holder import SessionHolder
 from bridge.worker.holders import Holders
 from bridge.worker.process import (
@@ -105,11 +107,13 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
             status=status,
             source=_Access(source, holders),
         )
+        restores = settings.redis.on_lost is not OnLost.STOP
+        following = Following(SessionBook(link), roster, holders, supervisor.obey, restores=restores)
         log.info("worker.started", worker=leases.owner, version=__version__, sessions=len(holders))
         if until_ended:
             watcher = asyncio.create_task(_stop_when_over(holders, stop), name="until ended")
             stack.callback(watcher.cancel)
-        await supervisor.run(stop)
+        await supervisor.run(stop, following.run())
     log.info("worker.stopped", worker=leases.owner)
     if until_ended and (unread := [holder for holder in holders if holder.never_seen]):
         names = ", ".join(f"{one.session.name} ({one.session.session_id})" for one in unread)

@@ -64,6 +64,7 @@ class FakeHolder:
     abandoned: bool = False
     paused: bool = False
     barred: bool = False
+    sent_here: bool = False
     most: Callable[[], None] = lambda: None
 
     @property
@@ -243,6 +244,7 @@ class Running:
         make: Any = self._make
         self.made: Any = Holders(make)
         self.made.follow(Change(appeared=tuple(holder.session for holder in self.holders)))
+        self.made.informed()
 
     def _make(self, session: Session) -> FakeHolder:
         found = [holder for holder in self.holders if holder.session == session and not holder.barred]
