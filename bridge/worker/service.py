@@ -90,6 +90,7 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
             on_change=holders.follow,
             on_conflict=_tell_conflict,
         )
+        status.refused = lambda: [_refusal(one) for one in roster.conflicts]
         roster.put(Origin.CONFIGURED, [Session(name=one.name, session_id=one.session_id) for one in settings.sessions])
         await stack.enter_async_context(AdminServer(settings.admin, status, secrets, settings.metrics.detail))
         await stack.enter_async_context(Backlog(link, status.sessions.values()))
@@ -182,11 +183,19 @@ class _Access:
         return not isinstance(await self._source.lookup(session.session_id), Unanswered)
 
 
-def _tell_conflict(conflict: Conflict) -> None:
+def _refusal(conflict: Conflict) -> dict[str, str]:
     one = conflict.session
-    log.error(
-        "session.refused", session=one.name, session_id=one.session_id, origin=conflict.origin, reason=conflict.reason
-    )
+    return {
+        "name": one.name,
+        "session_id": one.session_id,
+        "origin": conflict.origin.value,
+        "reason": conflict.reason,
+    }
+
+
+def _tell_conflict(conflict: Conflict) -> None:
+    said = _refusal(conflict)
+    log.error("session.refused", session=said.pop("name"), **said)
 
 
 def _note_durability(status: WorkerStatus, degraded: bool) -> None:
