@@ -56,7 +56,10 @@ class Repeats:
     def add_letters(self, letters: Iterable[Letter]) -> None:
         """Take in the session's dead letters."""
         for one in letters:
-            if (first := self._letters.setdefault(one.id, one)) is not one and without_id(one.id, one.hash8) is None:
+            first = self._letters.setdefault(one.id, one)
+            if self._rewound_between(first, one):
+                self._letters[one.id] = one
+            elif first is not one and without_id(one.id, one.hash8) is None:
                 said = f"its id came first in dead letter {first.entry}"
                 self._findings.fault(FaultKind.DEAD_LETTER, said, entry=one.entry, id=one.id)
 
@@ -122,7 +125,7 @@ class Repeats:
                 accuse(self._findings, FaultKind.DUPLICATE, f"its id came first in entry {first.entry}", entry)
         return len(found) - len(firsts)
 
-    def _rewound_between(self, letter: Letter, entry: Entry) -> bool:
+    def _rewound_between(self, letter: Letter, entry: Entry | Letter) -> bool:
         """The one came before the place was moved by hand, and the other after it."""
         low, high = sorted((position(letter.entry)[0], position(entry.entry)[0]))
         return any(low <= at <= high for at in self._rewound)
