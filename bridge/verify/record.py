@@ -79,6 +79,7 @@ class _Comparison:
         self._stands = bytearray(len(sent))  # delivered, since a marker let events come again
         self._reached = -1  # the furthest position delivered since the place was moved by hand
         self._furthest = -1  # the furthest of all
+        self._skipped = bytearray(len(sent))  # a person has moved the place past it; it may come after all
         self._first: int | None = None
         self._gap_from: int | None = None
         self._by_id: dict[str, list[int]] = defaultdict(list)
@@ -107,6 +108,11 @@ class _Comparison:
         if self._gap_from is not None and at > self._reached:
             self._declare(self._gap_from, at)
             self._gap_from = None
+        if self._skipped[
+            at
+        ]:  # some servers serve from where they like, and a state that was lost is found further back
+            self._skipped[at] = 0
+            return
         if at < self._reached:
             self._accuse(FaultKind.OUT_OF_ORDER, "the server sent it before the event that stands before it", entry)
         self._reached = max(self._reached, at)
@@ -122,6 +128,8 @@ class _Comparison:
             self._reached = -1
             return
         if (at := places[-1]) > self._reached:
+            for passed in range(self._reached + 1, at + 1):
+                self._skipped[passed] |= not self._done[passed]
             self._declare(self._reached + 1, at + 1)
         self._reached = at
 
