@@ -79,14 +79,18 @@ async def live_workers(link: RedisLink) -> list[str]:
 
 
 def resolved(worker: str, live: Iterable[str]) -> str:
-    """The owner that a person means by ``worker``: its worker.id, or all of it. Raises BridgeError, in words."""
+    """The owner that a person means by ``worker``: its worker.id, or how it begins, a pod's name say.
+
+    Raises BridgeError, in words, where that is none or several.
+    """
     known = list(live)
     meant = [one for one in known if worker in (one, one.rpartition("/")[0])]
+    meant = meant or [one for one in known if one.startswith(worker)]
     if len(meant) == 1:
         return meant[0]
     names = ", ".join(known) or "none"
     if meant:
-        raise BridgeError(f"{len(meant)} workers are called {worker}; give all of the name: {', '.join(meant)}")
+        raise BridgeError(f"{len(meant)} workers are called {worker}; give more of the name: {', '.join(meant)}")
     raise BridgeError(f"no live worker is called {worker}; those that live: {names}")
 
 

@@ -161,11 +161,7 @@ class SessionHolder:
             self.figures.fail(fault.detail)
             self._not_before = time.monotonic() + _RETRY_AFTER_REFUSAL_SECONDS
         finally:
-            self._taken = asyncio.Event()  # nobody is just taking it
-        self._taken.set()
-        self._barred = False
-        self.paused = False  # a person wants it not to be read for now: it counts for nobody's share
-        self.sent_here = False  # a person wants this worker to read it: it is given away last
+            self._taken.set()
 
     async def _take(self, is_gone: Callable[[HeldBy], bool], begin: bool) -> None:
         # Who held it when Redis was emptied knows the place best, and comes first.

@@ -45,7 +45,7 @@ def add_sessions_commands(commands: Any) -> None:
     _common(rewind, source=True)
     move = command(verbs, "move", places.move_session, "give a session to another worker", texts.MOVE)
     move.add_argument("session", metavar="NAME", help="NAME=ID for one that only workers know")
-    move.add_argument("--to", required=True, metavar="WORKER", help="its worker.id, or all of its name")
+    move.add_argument("--to", required=True, metavar="WORKER", help="its worker.id, or how it begins: the pod, say")
     _add_wait(move, 20.0)
     _common(move)
 
@@ -53,7 +53,7 @@ def add_sessions_commands(commands: Any) -> None:
 def add_drain_command(commands: Any) -> None:
     """Add it."""
     drain = command(commands, "drain", places.drain_worker, "give all sessions of a worker to others", texts.DRAIN)
-    drain.add_argument("worker", metavar="WORKER", help="its worker.id, or all of its name")
+    drain.add_argument("worker", metavar="WORKER", help="its worker.id, or how it begins: the pod, say")
     drain.add_argument("--undo", action="store_true", help="let it take its share again")
     _add_wait(drain, 30.0)
     _common(drain)

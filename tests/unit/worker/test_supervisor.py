@@ -14,6 +14,7 @@ import structlog
 from bridge.errors import FaultKind, SinkFault
 from bridge.model.outcomes import HeldBy
 from bridge.model.place import Session
+from bridge.model.registered import Order, Verb
 from bridge.model.wishes import NO_WISHES, Wishes, fingerprint_of
 from bridge.settings import LeaseSettings, OnLost, RedisSettings, Settings, WorkerSettings
 from bridge.store.handovers import Heard
@@ -240,11 +241,12 @@ class Running:
     source: FakeSource = field(default_factory=FakeSource)
     most: int = 0  # the most sessions that were held at once
 
+    supervisor: Any = None
+
     def __post_init__(self) -> None:
         make: Any = self._make
         self.made: Any = Holders(make)
         self.made.follow(Change(appeared=tuple(holder.session for holder in self.holders)))
-        self.made.informed()
 
     def _make(self, session: Session) -> FakeHolder:
         found = [holder for holder in self.holders if holder.session == session and not holder.barred]
@@ -299,10 +301,13 @@ async def supervised(
     grace_seconds: float = 20.0,
     on_lost: OnLost = OnLost.RESUME,
     handovers: FakeHandovers | None = None,
+    informed: bool = True,
 ) -> AsyncIterator[Running]:
     """A supervisor that looks again and again; stopped at the end."""
     status = WorkerStatus(worker_id="w", version="0", redis_reachable=True)
     running = Running(holders, registry or FakeRegistry(), FakeLeases(), status, handovers or FakeHandovers())
+    if informed:
+        running.made.informed()
     if others:
         running.join(others)
     settings = Settings.model_construct(
@@ -315,6 +320,7 @@ async def supervised(
     supervisor = Supervisor(
         holders=fakes[0], coordination=coordination, settings=settings, status=status, source=running.source
     )
+    running.supervisor = supervisor
     stop = asyncio.Event()
     task = asyncio.create_task(supervisor.run(stop))
     try:
@@ -892,3 +898,76 @@ async def test_what_is_let_go_is_renewed_until_its_tail_is_committed() -> None:
         renewals = old.renewals
         await until(lambda: old.renewals > renewals + 1)
         old.held = False
+
+
+async def test_nothing_is_taken_before_it_was_heard_what_people_say() -> None:
+    """One of them may be paused."""
+    async with supervised(some(2), informed=False) as running:
+        await running.round(3)
+        assert running.asked == 0
+        running.made.informed()
+        await running.settles(2)
+
+
+async def test_where_that_cannot_be_heard_all_is_taken_after_a_time_to_live() -> None:
+    """Whoever may not read the register reads what is configured."""
+    async with supervised(some(2), ttl_seconds=0.1, informed=False) as running:
+        await running.settles(2)
+        assert not running.made.known
+
+
+async def test_a_drained_worker_keeps_only_what_nobody_else_wants() -> None:
+    """Until it may take its share again."""
+    async with supervised(some(3)) as running:
+        await running.settles(3)
+        running.supervisor.obey(Order(verb=Verb.DRAIN, to="w/2"))
+        await running.round(2)
+        assert running.registry.said[-1][0] != NO_WISHES, "another one was meant"
+        running.supervisor.obey(Order(verb=Verb.DRAIN, to="w/1"))
+        await running.settles(3)
+        assert running.status.draining
+        assert running.registry.said[-1][0] == NO_WISHES
+        running.join(1, "s0 s1")
+        await running.settles(1)
+        running.supervisor.obey(Order(verb=Verb.REFILL, to="w/1"))
+        running.holders[0].free = running.holders[1].free = True
+        running.registry.peers = ()
+        await running.settles(3)
+
+
+async def test_what_a_person_wants_elsewhere_goes_there_once_there_is_room() -> None:
+    """Whatever the shares say; it is read until then."""
+    handovers = FakeHandovers(places={"o0/1": 0})
+    async with supervised(some(2), handovers=handovers) as running:
+        await running.settles(2)
+        running.supervisor.obey(Order(verb=Verb.MOVE, name="s0", to="o0/1"))
+        await running.round(3)
+        assert running.held == 2
+        handovers.places["o0/1"] = 1
+        await until(lambda: handovers.given)
+        assert handovers.given == [("o0/1", fingerprint_of("s0"))]
+        assert running.holders[0].successor == "o0/1"
+
+
+async def test_what_a_person_wants_here_has_room_and_is_given_away_last() -> None:
+    """Also by a worker that has its share already."""
+    async with supervised(some(2), others=1) as running:
+        await running.settles(1)
+        (wanted,) = [holder for holder in running.holders if not holder.held]
+        wanted.free = False
+        running.supervisor.obey(Order(verb=Verb.MOVE, name=wanted.name, to="w/1"))
+        await until(lambda: running.handovers.rooms and running.handovers.rooms[-1] > 0)
+        wanted.free = True
+        running.handovers.gifts.append(wanted.fingerprint)
+        await until(lambda: running.handovers.given)
+        assert [fingerprint for _, fingerprint in running.handovers.given] != [wanted.fingerprint]
+        assert wanted.held
+
+
+async def test_what_was_just_added_is_not_all_taken_by_who_hears_of_it_first() -> None:
+    """The others will want it too: each takes its share, and what is left is anybody's after a while."""
+    async with supervised(some(2), others=1) as running:
+        await running.settles(1)
+        appeared = tuple(Session(name=f"new{number}", session_id=f"new{number}") for number in range(4))
+        running.made.follow(Change(appeared=appeared))
+        await running.settles(3)
