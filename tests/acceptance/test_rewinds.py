@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bridge.lab.simulator import Profile, SimulatedSession
+from bridge.lab.simulator import Profile, RandomDrops, SimulatedSession
 from bridge.lab.simulator.lens.switches import DestroyedRule
 from tests.support.steering import steer
 from tests.support.worker import Worker, until
@@ -138,6 +138,21 @@ async def test_what_was_trimmed_comes_again_when_a_person_wants_it(rig: Rig) -> 
     session.generate(1)
     await rig.reaches(session, 71)
     await rig.assert_kept(session)
+
+
+async def test_connections_that_break_off_early_come_to_what_is_new_all_the_same(rig: Rig, fault_seed: int) -> None:
+    """Each goes on behind what the last one has passed, though none of it is published again."""
+    session = rig.simulator.create_session("lsn-broken-off")
+    await rig.worker(session).start()
+    session.generate(1500)
+    await rig.reaches(session, 1500)
+    RandomDrops(mean_events=30, seed=fault_seed).apply(session)
+    await steer(rig, "sessions", "rewind", session.session_id, "--to-start", **named(session))
+    session.generate(5)
+    await rig.reaches(session, 1505)
+    session.clear_faults()
+    report = await rig.assert_kept(session)
+    assert report.sessions[0].events == 1505
 
 
 async def test_a_place_moved_by_hand_survives_a_kill_and_a_paused_session(rig: Rig) -> None:
