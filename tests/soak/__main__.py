@@ -43,9 +43,9 @@ async def soak(seconds: float, seed: int, directory: Path, pause_seconds: float 
         await _trouble(night, follower, seconds, timeline, pause_seconds)
         kept = await _judge(night)
         await asyncio.sleep(1)
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        while not following.done():  # Python 3.11 may lose a cancellation in asyncio.wait_for, as redis-py uses it
+            following.cancel()
+            await asyncio.wait({following}, timeout=1)
         _tell(night, follower, timeline)
         kept = kept and not any(seen.violations for seen in follower.seen.values())
         if not kept:
