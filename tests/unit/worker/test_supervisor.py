@@ -964,6 +964,16 @@ async def test_what_a_person_wants_here_has_room_and_is_given_away_last() -> Non
         assert wanted.held
 
 
+async def test_of_many_that_are_given_away_what_a_person_wants_here_stays() -> None:
+    """As long as the share has room for it."""
+    async with supervised(some(20)) as running:
+        await running.settles(20)
+        running.supervisor.obey(Order(verb=Verb.MOVE, name="s7", to="w/1"))
+        running.join(19)
+        await running.settles(1)
+        assert running.holders[7].held
+
+
 async def test_what_was_just_added_is_not_all_taken_by_who_hears_of_it_first() -> None:
     """The others will want it too: each takes its share, and what is left is anybody's after a while."""
     async with supervised(some(2), others=1) as running:
