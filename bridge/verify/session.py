@@ -122,6 +122,7 @@ class SessionCheck:
 
     def _marker(self, entry: Entry) -> None:
         self.markers += 1
+        self._place.mark()
         if not self.events and not entry.seq and not entry.told.startswith("state_lost"):
             self._early = entry
         if entry.type == GAP:

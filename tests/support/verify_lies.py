@@ -140,6 +140,10 @@ HONEST |= {
     "events again, as declared, twice": rewound_again().rewound(None, again=True).event("e1").event("e7").stream,
 }
 HONEST["a place moved back, and a part of it passed"].state = plain(4).stream.state | {"seq": 5}  # type: ignore[operator]
+HONEST["a place moved back, some new, the rest passed, the end"] = (
+    Writer().event("e1").event("e3").rewound("e1").event("e2").ended().stream
+)
+HONEST["a place moved back, some new, the rest passed, the end"].state |= {"cursor": "e3"}  # type: ignore[operator]
 HONEST["a place moved, and the state found again"].state = plain().stream.state
 
 Lie = tuple[FaultKind, Stream]
@@ -365,3 +369,4 @@ lie("a place moved to nowhere", FaultKind.MALFORMED, plain().rewound("e2"), mark
 lie("the cursor elsewhere than it was moved to", FaultKind.STATE_MISMATCH, plain().rewound("e2"), state(cursor="e9"))
 lie("the cursor elsewhere than at the start", FaultKind.STATE_MISMATCH, plain().rewound(None), state(cursor="e9"))
 lie("a number left out where the place was moved", FaultKind.HOLE, rewound(), lambda s: s.renumber(6))
+lie("the cursor behind a place that was moved and has gone on", FaultKind.STATE_MISMATCH, rewound(), state(cursor="e6"))
