@@ -19,8 +19,8 @@ from bridge.settings import Settings
 from bridge.settings.contradictions import checked_keys
 from bridge.settings.loading import secret_values
 from bridge.settings.redis_address import Topology
+from bridge.store.fleet.sessions import Change, SessionBook
 from bridge.store.link import RedisLink
-from bridge.store.sessions import Change, SessionBook
 
 __all__ = ["Desk", "Listed", "open_desk", "session_of"]
 

@@ -11,7 +11,7 @@ import structlog
 
 from bridge.errors import Meaning, SinkFault
 from bridge.model.registered import Order, Registered
-from bridge.store.sessions import Change, News, SessionBook
+from bridge.store.fleet.sessions import Change, News, SessionBook
 from bridge.worker.holders import Holders
 from bridge.worker.roster import Origin, Roster
 

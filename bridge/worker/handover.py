@@ -16,8 +16,8 @@ from typing import Any
 import structlog
 
 from bridge.errors import SinkFault
-from bridge.store.handovers import Handovers
-from bridge.store.registry import Peer
+from bridge.store.fleet.handovers import Handovers
+from bridge.store.fleet.registry import Peer
 from bridge.worker.holder import SessionHolder
 
 __all__ = ["STANDING_BY", "Handover", "Plan"]

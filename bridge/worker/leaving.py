@@ -12,8 +12,8 @@ import structlog
 from bridge.errors import SinkFault
 from bridge.model.wishes import NO_WISHES
 from bridge.settings import Settings
+from bridge.store.fleet.registry import Peer, Registry
 from bridge.store.leases import Leases
-from bridge.store.registry import Peer, Registry
 from bridge.worker.handover import STANDING_BY, Handover, Plan
 from bridge.worker.holder import SessionHolder
 from bridge.worker.holders import Holders

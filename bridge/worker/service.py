@@ -25,12 +25,12 @@ from bridge.settings.loading import secret_values
 from bridge.source.client import LensClient
 from bridge.store.commits import RedisSink
 from bridge.store.durability import Durability
-from bridge.store.handovers import Handovers
+from bridge.store.fleet.handovers import Handovers
+from bridge.store.fleet.registry import Registry
+from bridge.store.fleet.sessions import SessionBook
 from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
 from bridge.store.nodes.server import Weight, findings, in_words
-from bridge.store.registry import Registry
-from bridge.store.sessions import SessionBook
 from bridge.telemetry.admin import AdminServer
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.backlog import Backlog

@@ -17,9 +17,9 @@ from bridge.errors import SinkFault
 from bridge.model.registered import Order, Verb
 from bridge.model.wishes import NO_WISHES, Wishes
 from bridge.settings import OnLost, Settings
-from bridge.store.handovers import Handovers
+from bridge.store.fleet.handovers import Handovers
+from bridge.store.fleet.registry import Peer, Register, Registry
 from bridge.store.leases import Leases
-from bridge.store.registry import Peer, Register, Registry
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.handover import Handover, Plan
 from bridge.worker.holder import SessionHolder

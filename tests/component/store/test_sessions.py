@@ -13,8 +13,8 @@ from bridge.lab.redis_server import RedisServer
 from bridge.masking import Secrets
 from bridge.model.registered import Order, Registered, Verb
 from bridge.settings import RedisSettings
+from bridge.store.fleet.sessions import Change, News, SessionBook
 from bridge.store.link import RedisLink
-from bridge.store.sessions import Change, News, SessionBook
 
 MORE_THAN_ARE_KEPT = 1001
 

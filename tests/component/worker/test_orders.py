@@ -14,8 +14,8 @@ from bridge.lab.simulator import SimulatedSession, Simulator
 from bridge.model.labels import SessionState
 from bridge.model.place import Lease, Session
 from bridge.model.registered import Order, Registered, Verb
+from bridge.store.fleet.sessions import Change, SessionBook
 from bridge.store.leases import Leases
-from bridge.store.sessions import Change, SessionBook
 from bridge.worker.following import Following
 from bridge.worker.holder import SessionHolder
 from bridge.worker.holders import Holders

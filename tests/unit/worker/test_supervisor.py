@@ -17,8 +17,8 @@ from bridge.model.place import Session
 from bridge.model.registered import Order, Verb
 from bridge.model.wishes import NO_WISHES, Wishes, fingerprint_of
 from bridge.settings import LeaseSettings, OnLost, RedisSettings, Settings, WorkerSettings
-from bridge.store.handovers import Heard
-from bridge.store.registry import Peer, Register
+from bridge.store.fleet.handovers import Heard
+from bridge.store.fleet.registry import Peer, Register
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.holders import Holders
 from bridge.worker.roster import Change
