@@ -90,6 +90,9 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
             on_change=holders.follow,
             on_conflict=_tell_conflict,
         )
+        status.origins = lambda: {
+            name: origin.value for name, origin in roster.origins.items() if origin is not Origin.CONFIGURED
+        }
         status.refused = lambda: [_refusal(one) for one in roster.conflicts]
         roster.put(Origin.CONFIGURED, [Session(name=one.name, session_id=one.session_id) for one in settings.sessions])
         await stack.enter_async_context(AdminServer(settings.admin, status, secrets, settings.metrics.detail))
