@@ -14,6 +14,7 @@ from bridge.cli.demo import add_demo_command
 from bridge.cli.doctor import add_doctor_command
 from bridge.cli.options import ExitCode, Parser
 from bridge.cli.run import add_run_command
+from bridge.cli.sessions.parsers import add_drain_command, add_sessions_commands
 from bridge.cli.simulate import add_simulate_command
 from bridge.cli.tail import add_tail_command
 from bridge.cli.verify import add_verify_command
@@ -75,5 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add_simulate_command(commands)
     add_verify_command(commands)
     add_tail_command(commands)
+    add_sessions_commands(commands)
+    add_drain_command(commands)
     add_config_commands(commands)
     return parser

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bridge.delivery.ahead import Ahead
 from bridge.delivery.batch import records_in
 from bridge.delivery.echoes import echo, masked
 from bridge.delivery.envelopes import (
@@ -86,7 +87,8 @@ class Intake:
         self._held_bytes = 0
         self._convincing = 0  # of those that are held, so many from the front: an earlier connection's, and a replay
         self._dropped = 0  # duplicates that are still to be told
-        self._gap_open = False
+        self._gap_open = Ahead.at_start(place)  # a marker has told of it
+        self._ahead = Ahead(window, place)
 
     @property
     def holding(self) -> bool:
@@ -99,6 +101,7 @@ class Intake:
         self._ordinal_at_open = self._ordinal
         self._cursor_digest = (self.cursor and self._window.get(self.cursor)) or b""
         self._arrived, self._resumed = False, resumed
+        self._ahead.opened(self.cursor)
         remembered = self._window.tail_of(f"{self.cursor or 0}#", self._ordinal)
         by_position = resumed and len(remembered) == self._ordinal
         self._position = 0 if by_position else self._ordinal
@@ -206,7 +209,9 @@ class Intake:
         reused = f"{key}~{hash8(digest)}"
         if known == digest or self._window.get(reused) == digest:
             accepted.duplicates += 1
-            if id == self._cursor_at_open and id != self.cursor:
+            if self._ahead.passes(key, id):
+                self.cursor, self._ordinal = id, 0
+            elif id == self._cursor_at_open and id != self.cursor:
                 # What was published since the connection opened lay before the cursor: the window was too small for it.
                 accepted.overrun = True
                 self.cursor, self._ordinal = id, self._ordinal_at_open

@@ -12,7 +12,11 @@ from collections.abc import Iterable, Mapping
 
 from bridge.model.records import Record
 
-__all__ = ["escaped", "is_marker", "marker", "may_need_escape", "unescaped"]
+__all__ = ["REWOUND", "escaped", "is_marker", "marker", "may_need_escape", "unescaped"]
+
+REWOUND = "rewound"
+"""The reason of a gap that a person made by moving a session's place. `to_id` is where it stands from there on (None at
+the start), and `again` tells that events which stood in the stream before may stand there once more behind it."""
 
 _TYPE, _KEY, _ESCAPE = "bridge.", "bridge-", "server-"
 

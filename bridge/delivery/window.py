@@ -82,6 +82,17 @@ class Window:
                 key = _shorten(key)
             self._digests[key] = digest
 
+    def after(self, key: str | None) -> dict[str, int]:
+        """The keys that came after this one, each with its place among them; all of them for None, none for a key that
+        is not known, or the last."""
+        if not self._digests or next(reversed(self._digests)) == key:
+            return {}
+        keys = list(self._digests)
+        begin = 0
+        if key is not None:
+            begin = keys.index(key) + 1 if key in self._digests else len(keys)
+        return {each: at for at, each in enumerate(keys[begin:])}
+
     def all_new(self, keys: Collection[str]) -> bool:
         """Whether none of ``keys`` is known, and each is short enough to be remembered as it is."""
         return self._digests.keys().isdisjoint(keys) and max(map(len, keys)) <= _LONGEST_KEY

@@ -9,8 +9,10 @@ from bridge.errors import ConfigurationError
 from bridge.model.place import Session
 
 __all__ = [
+    "CHANGES_KEY",
     "NAME_PATTERN",
     "SESSIONS_KEY",
+    "VERSION_KEY",
     "WORKERS_KEY",
     "SessionKeys",
     "given_key",
@@ -24,6 +26,8 @@ __all__ = [
 NAME_PATTERN = r"[A-Za-z0-9._:-]{1,128}"  # no braces, no slashes: names end up in keys and in a URL
 SESSIONS_KEY = "lens:sessions"
 WORKERS_KEY = "lens:workers"
+VERSION_KEY = f"{SESSIONS_KEY}:{{{SESSIONS_KEY}}}:version"  # beside the sessions added at run time, in their slot
+CHANGES_KEY = f"{SESSIONS_KEY}:{{{SESSIONS_KEY}}}:changes"
 
 _PLACEHOLDER = re.compile(r"<([^<>]*)>")
 

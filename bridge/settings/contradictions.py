@@ -16,7 +16,7 @@ from bridge.settings.reference import KEY_ALIAS, named, variable
 from bridge.settings.sections import DurabilityLevel, RedisSettings, Settings, StreamSettings
 from bridge.settings.values import listed, misread_placeholder, speaks_tls
 
-__all__ = ["contradictions"]
+__all__ = ["checked_keys", "contradictions"]
 
 
 def contradictions(settings: Settings) -> Iterator[str]:
@@ -126,13 +126,13 @@ def _session_contradictions(settings: Settings) -> Iterator[str]:
     states: dict[str, str] = {}
     streams: dict[str, list[str]] = {}
     try:
-        _checked_keys(settings.stream.key, Session(name="name", session_id="lsn-id"))
+        checked_keys(settings.stream.key, Session(name="name", session_id="lsn-id"))
         for one in settings.sessions:
             if one.name in names:
                 yield f"{named('sessions')}: the name {one.name} is given twice; names must be unique"
                 continue
             names.add(one.name)
-            keys = _checked_keys(settings.stream.key, Session(name=one.name, session_id=one.session_id))
+            keys = checked_keys(settings.stream.key, Session(name=one.name, session_id=one.session_id))
             streams.setdefault(keys.events, []).append(one.name)
             if keys.state in states:
                 yield (
@@ -151,7 +151,8 @@ def _session_contradictions(settings: Settings) -> Iterator[str]:
                 )
 
 
-def _checked_keys(template: str, session: Session) -> SessionKeys:
+def checked_keys(template: str, session: Session) -> SessionKeys:
+    """The names of a session's keys. Raises ConfigurationError where it cannot have them."""
     keys = session_keys(template, session)
     if keys.events in {keys.dead_letter, keys.state, keys.seen, keys.lease, SESSIONS_KEY, WORKERS_KEY}:
         raise ConfigurationError(

@@ -22,7 +22,7 @@ from bridge.model.outcomes import Fenced, HeldBy, Lost
 from bridge.model.place import Lease, Place
 from bridge.store.link import Argument, RedisLink, Script
 
-__all__ = ["Begin", "Leases", "Start", "Wait", "WindowOnly"]
+__all__ = ["FURTHEST_ENTRIES", "Begin", "Leases", "Start", "Wait", "WindowOnly"]
 
 _LUA = files("bridge.store").joinpath("scripts")
 _ACQUIRE = Script.of(_LUA.joinpath("acquire.lua").read_text())
@@ -33,6 +33,8 @@ _FIND = Script.of(_LUA.joinpath("find.lua").read_text())
 # How far back in a stream to look for a session's last entries; how many at once, where each may be an embedding of
 # 200 KB; and how many of them are enough at least.
 _MAX_PAGES, _PAGE_ENTRIES, _ENOUGH_ENTRIES = 100, 100, 1000
+FURTHEST_ENTRIES = _MAX_PAGES * _PAGE_ENTRIES
+"""How far back `Leases.find_seed` looks, counted in entries of all sessions in the stream."""
 
 _EntryId = tuple[int, int]
 

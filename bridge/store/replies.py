@@ -9,10 +9,10 @@ from bridge.errors import FaultKind, SinkFault
 __all__ = ["Redirected", "fault_of"]
 
 _GRANT = (
-    "grant the user by ACL, on the keys lens:*: evalsha script|load time type get set pttl del pexpire hget hmget hset "
-    "hsetnx hdel rpush rpop lrange ltrim xadd xdel xtrim xlen xrevrange xinfo|groups zadd zrem zrange exists; "
-    "for stream.keep_unread: xrange xpending; behind Sentinels: role; in a cluster: cluster|slots cluster|info asking; "
-    "for redis.durability: wait waitaof"
+    "grant the user by ACL, on the keys lens:*: evalsha script|load time type get set pttl del pexpire hget hmget "
+    "hgetall hlen hset hsetnx hdel incrby lpush llen rpush rpop lrange ltrim xadd xdel xtrim xlen xrevrange "
+    "xinfo|groups zadd zrem zrange exists; for stream.keep_unread: xrange xpending; behind Sentinels: role; "
+    "in a cluster: cluster|slots cluster|info asking; for redis.durability: wait waitaof"
 )
 """Every command of a worker, as in the README: Redis 7.0 does not say which one it was."""
 

@@ -85,10 +85,16 @@ class WorkerStatus:
         return "the worker has not registered in Redis yet"
 
     def session(self, session: Session, stream_key: str) -> SessionFigures:
-        """The figures of a session, shown from now on; made on first use."""
-        if (figures := self.sessions.get(session.name)) is None:
+        """The figures of a session, shown from now on; made on first use, and anew for another session of the name."""
+        figures = self.sessions.get(session.name)
+        if figures is None or figures.session != session:
             figures = self.sessions[session.name] = SessionFigures(session, stream_key, self.shared)
         return figures
+
+    def forget(self, figures: SessionFigures) -> None:
+        """Show them no more: the session is none of this worker's any longer."""
+        if self.sessions.get(figures.session.name) is figures:
+            del self.sessions[figures.session.name]
 
     def config_read(self, read: bool) -> None:
         """The configuration, or a file with a secret, was read again, or could not be."""

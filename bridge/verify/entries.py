@@ -22,6 +22,7 @@ LETTER_OPTIONAL = (b"type", b"received_at", b"event", b"detail", b"truncated", b
 CONTROL_TYPES = ("sse.stream.start", "sse.stream.heartbeat", "sse.stream.end")  # never appended
 GAP, ENDED = "bridge.gap", "bridge.session.ended"
 NUMBERS_LOST = "numbers_lost"
+REWOUND = "rewound"
 
 NUMBER = re.compile(rb"0|[1-9][0-9]{0,15}")  # Redis's scripts count exactly up to 2^53
 _TIME = re.compile(rb"[0-9]{1,11}\.[0-9]{3}")
@@ -35,7 +36,8 @@ class Entry(NamedTuple):
     """One stream entry, its fields read. ``hash8``: the first eight hex digits of its data's SHA-256.
 
     ``declares``: the first and last number that this marker says are lost. ``last_id``: the id before this gap, ``0``
-    where there was none. ``wrong``: what its own fields say against it.
+    where there was none. ``rewound``: the id behind which a person has put the place here (``0`` for the start), and
+    whether events may stand behind this marker once more. ``wrong``: what its own fields say against it.
     """
 
     entry: str
@@ -49,6 +51,7 @@ class Entry(NamedTuple):
     declares: tuple[int, int] | None = None
     told: str = ""
     last_id: str | None = None
+    rewound: tuple[str, bool] | None = None
     wrong: tuple[str, ...] = ()
 
     @property
@@ -200,17 +203,21 @@ def _marker(read: Entry, wrong: list[str], *, named: bool) -> Entry:
         reason = said["reason"]
         if not isinstance(reason, str) or not reason:
             raise ValueError
-        told, declares, last_id = reason, None, None
+        told, declares, last_id, rewound = reason, None, None, None
         if read.type == GAP:
             outage = float(said["outage_seconds"])
             if not 0 <= outage < math.inf:
                 raise ValueError
             told = f"{reason}, outage {outage:g} s, last id {said['last_id']}"
             declares, last_id = _numbers(said, reason), str(said["last_id"] or "0")
+            if reason == REWOUND:
+                rewound = _rewound(said)
+                told = f"{reason} from {said['last_id']} to {said['to_id'] or said['to']}"
+                told += ", so events may stand here again" if rewound[1] else ""
     except (ValueError, TypeError, KeyError, RecursionError):
         wrong.append(f"a {read.type} marker whose data does not say what it has to")
         return read._replace(wrong=tuple(wrong))
-    return read._replace(told=told, declares=declares, last_id=last_id, wrong=tuple(wrong))
+    return read._replace(told=told, declares=declares, last_id=last_id, rewound=rewound, wrong=tuple(wrong))
 
 
 def _numbers(said: dict[str, Any], reason: str) -> tuple[int, int] | None:
@@ -220,6 +227,14 @@ def _numbers(said: dict[str, Any], reason: str) -> tuple[int, int] | None:
     if reason == NUMBERS_LOST and type(first) is int and type(last) is int and 0 < first <= last:
         return first, last
     raise ValueError
+
+
+def _rewound(said: dict[str, Any]) -> tuple[str, bool]:
+    to, id, again = said["to"], said["to_id"], said["again"]
+    known = to in ("id", "start", "live") and isinstance(again, bool) and (id is None or isinstance(id, str))
+    if not known or (to == "start") != (id is None):
+        raise ValueError
+    return id or "0", again
 
 
 def _type_fault(data: bytes, type: str | None) -> str | None:

@@ -52,6 +52,8 @@ class PlaceCheck:
         self._fitting: Places = NOWHERE  # the places that would fit after the last event
         self._at_least: Places = frozenset()  # the same, where dead letters before it may have counted on
         self._counted = False  # the last event came without an id, or repeats the last one: it leaves the cursor
+        self._moved = False  # a person has moved the place
+        self._marked = False  # and a marker was written since the last event: it may have passed what stood there
         self._since = 0  # when the cursor was set
         self._tail_since = 0  # the same, as it was before the last event
         self._doubts: list[Entry] = []
@@ -63,6 +65,7 @@ class PlaceCheck:
 
     def add(self, entry: Entry) -> None:
         """Take in the next event."""
+        self._marked = False
         self._tail_since = self._since
         own = _places(aliases(entry.id), 0)
         parts = without_id(entry.id, entry.hash8)
@@ -87,6 +90,20 @@ class PlaceCheck:
             self._with_id(entry, own)
         self._tail = entry._replace(data=b"")
 
+    def rewind(self, marker: Entry, to: str) -> None:
+        """A person has moved the place here. Until an event follows, it may also be the one that the entries tell."""
+        self._tail_since = self._since = position(marker.entry)[0]
+        self._cursor = self._anchor = aliases(to)
+        self._ordinal = self._anchored = 0
+        self._counted = False
+        self._fitting |= _places(self._cursor, 0)
+        self._moved = self._marked = True
+        self._tail = marker._replace(data=b"")
+
+    def mark(self) -> None:
+        """A marker was written: with it, what came again since a place was moved back may have been passed."""
+        self._marked = self._moved
+
     def stands_at(self, last_id: str | None) -> bool:
         """Whether this is the id of the last event, as far as it is known."""
         return last_id is None or not self._cursor or last_id in self._cursor or last_id in self._anchor
@@ -107,6 +124,9 @@ class PlaceCheck:
         fitting, at_least = self._allowed(dead)
         if found in fitting or any(found[0] == cursor and found[1] >= ordinal for cursor, ordinal in at_least):
             return
+        buried = {letter.id for letter in dead.letters}
+        if self._marked and not state.ordinal and state.cursor and (knows(state.cursor) or state.cursor in buried):
+            return  # what stood there came again, and the place has passed it
         unknown_since = self._tail_since if self._counted else max(self._at, 0)
         if dead.removed_until >= unknown_since and self._may_be_beyond(found, knows):
             return

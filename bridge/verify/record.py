@@ -21,7 +21,8 @@ class Sent(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """One entry of the stream, reduced to what is compared. ``gap``: a marker that declares a hole."""
+    """One entry of the stream, reduced to what is compared. ``gap``: a marker that declares a hole; ``rewound``: where
+    a person has put the place, and whether events may come again from there."""
 
     entry: str
     id: str
@@ -29,6 +30,7 @@ class Delivered(NamedTuple):
     sha256: str
     after: str | None
     gap: bool
+    rewound: tuple[str, bool] | None = None
 
 
 def delivered(entry: Entry) -> Delivered | None:
@@ -39,7 +41,7 @@ def delivered(entry: Entry) -> Delivered | None:
     digest = "" if gap else hashlib.sha256(_as_read(entry.data)).hexdigest()
     parts = None if gap else without_id(entry.id, entry.hash8)
     after = parts.after if parts and parts.made else None
-    return Delivered(entry.entry, entry.id, entry.seq, digest, after, gap)
+    return Delivered(entry.entry, entry.id, entry.seq, digest, after, gap, entry.rewound)
 
 
 def _as_read(data: bytes) -> bytes:
@@ -73,8 +75,11 @@ class _Comparison:
     def __init__(self, sent: Sequence[Sent], findings: Findings) -> None:
         self._sent = sent
         self._findings = findings
-        self._done = bytearray(len(sent))
-        self._reached = -1  # the furthest position delivered
+        self._done = bytearray(len(sent))  # accounted for: delivered, buried, or declared
+        self._stands = bytearray(len(sent))  # delivered, since a marker let events come again
+        self._reached = -1  # the furthest position delivered since the place was moved by hand
+        self._furthest = -1  # the furthest of all
+        self._skipped = bytearray(len(sent))  # a person has moved the place past it; it may come after all
         self._first: int | None = None
         self._gap_from: int | None = None
         self._by_id: dict[str, list[int]] = defaultdict(list)
@@ -88,21 +93,45 @@ class _Comparison:
                 self._by_hash8[one.sha256[:8]].append(at)
 
     def deliver(self, entry: Delivered) -> None:
+        if entry.rewound:
+            self._rewind(*entry.rewound)
+            return
         if entry.gap:
             self._gap_from = self._reached + 1 if self._gap_from is None else self._gap_from
             return
         at = self._match(entry)
         if at is None:
             return
-        self._done[at] = 1
+        self._done[at] = self._stands[at] = 1
         if self._first is None:
             self._first = at
         if self._gap_from is not None and at > self._reached:
             self._declare(self._gap_from, at)
             self._gap_from = None
+        if self._skipped[
+            at
+        ]:  # some servers serve from where they like, and a state that was lost is found further back
+            self._skipped[at] = 0
+            return
         if at < self._reached:
             self._accuse(FaultKind.OUT_OF_ORDER, "the server sent it before the event that stands before it", entry)
         self._reached = max(self._reached, at)
+
+    def _rewind(self, to: str, again: bool) -> None:
+        """The place was moved by hand: what lies between is declared, and what follows goes on from there."""
+        if again:
+            self._stands = bytearray(len(self._sent))
+        self._furthest = max(self._furthest, self._reached)
+        places = [-1] if to == "0" else self._with_id(to) or []
+        if not places:  # nobody knows where that is: what comes next tells
+            self._gap_from = 0
+            self._reached = -1
+            return
+        if (at := places[-1]) > self._reached:
+            for passed in range(self._reached + 1, at + 1):
+                self._skipped[passed] |= not self._done[passed]
+            self._declare(self._reached + 1, at + 1)
+        self._reached = at
 
     def bury(self, id: str) -> None:
         """A dead letter counts as delivered."""
@@ -115,7 +144,8 @@ class _Comparison:
 
     def conclude(self, cursor: str | None, *, trimmed: bool) -> int:
         places = self._by_id.get(cursor, []) if cursor else []
-        passed = max(self._reached, min((at for at in places if at >= self._reached), default=-1))
+        furthest = max(self._furthest, self._reached)
+        passed = max(furthest, min((at for at in places if at >= furthest), default=-1))
         begin = (self._first or 0) if trimmed else 0
         for at in range(begin, passed + 1):
             if not self._done[at]:
@@ -133,7 +163,7 @@ class _Comparison:
             self._accuse(FaultKind.UNEXPECTED, "the server never sent it", entry)
             return None
         equal = [at for at in places if self._sent[at].sha256 == entry.sha256]
-        free = [at for at in equal or places if not self._done[at]]
+        free = [at for at in equal or places if not self._stands[at]]
         if not free:
             self._accuse(FaultKind.DUPLICATE, "the server sent it less often", entry)
             return None
@@ -154,7 +184,7 @@ class _Comparison:
         if not places:
             self._accuse(FaultKind.UNEXPECTED, "the server never sent these bytes without an id", entry)
             return None
-        free = [at for at in places if not self._done[at]]
+        free = [at for at in places if not self._stands[at]]
         if not free:
             self._findings.note(f"entry {entry.entry} repeats an event without an id: those are at least once")
             return None

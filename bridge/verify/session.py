@@ -122,12 +122,15 @@ class SessionCheck:
 
     def _marker(self, entry: Entry) -> None:
         self.markers += 1
+        self._place.mark()
         if not self.events and not entry.seq and not entry.told.startswith("state_lost"):
             self._early = entry
         if entry.type == GAP:
             self.gaps += 1
             if not self._place.stands_at(entry.last_id) and len(self._elsewhere) < NUMBERED:
                 self._elsewhere.append(entry)
+            if entry.rewound:
+                self._place.rewind(entry, entry.rewound[0])
             if entry.told:
                 self.findings.note(f"declared gap at entry {entry.entry} (seq {entry.seq}): {entry.told}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 import structlog
 
 from bridge.errors import SinkFault
-from bridge.store.handovers import Handovers
-from bridge.store.registry import Peer
+from bridge.store.fleet.handovers import Handovers
+from bridge.store.fleet.registry import Peer
 from bridge.worker.holder import SessionHolder
 
 __all__ = ["STANDING_BY", "Handover", "Plan"]
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 _MOVING_SECONDS = 0.1  # between two looks while sessions move: as long as one is silent for want of a look
 _STILL_MOVING_SECONDS = 1.0  # after the last one
 _GIVEN_UP_SECONDS = 5.0  # what was booked and has not come by then will not
+_MOVE_SECONDS = 15.0  # what a person wants elsewhere, and could not be given by then, stays
 _MOST_AT_ONCE = 32  # sessions that are being stopped and passed on
 
 
@@ -69,11 +70,12 @@ Take = Callable[[Sequence[SessionHolder]], Coroutine[Any, Any, None]]
 
 
 class Handover:
-    """Runs until cancelled. ``capacity`` tells how many more sessions this worker could begin to read now."""
+    """Runs until cancelled. ``find`` knows this worker's sessions by their fingerprints, and ``capacity`` how many more
+    of them it could begin to read now."""
 
     def __init__(
         self,
-        holders: Iterable[SessionHolder],
+        find: Callable[[bytes], SessionHolder | None],
         handovers: Handovers,
         capacity: Callable[[], int],
         take: Take,
@@ -81,18 +83,30 @@ class Handover:
     ) -> None:
         self.plan = STANDING_BY
         self.moved_at = time.monotonic()  # a session was booked or came last
-        self._holders = {holder.fingerprint: holder for holder in holders}
+        self._find = find
         self._handovers = handovers
         self._capacity = capacity
         self._take = take
         self._poll_seconds = poll_seconds
         self._under_way: set[asyncio.Task[None]] = set()
         self._arriving = 0  # sessions that are being taken, and do not connect yet
+        self._sent: dict[SessionHolder, tuple[str, float]] = {}  # to whom a person wants it to go, and until when
+        self._invited: dict[SessionHolder, float] = {}  # sessions that a person wants here, and until when
 
     @property
     def expecting(self) -> bool:
         """Something is offered, was booked here and has not come yet, or is just being taken."""
         return self._handovers.open or self._arriving > 0
+
+    def send(self, holder: SessionHolder, successor: str) -> None:
+        """Give this one to that worker, once it has room: a person wants it there."""
+        self._sent[holder] = successor, time.monotonic() + _MOVE_SECONDS
+        self._moved()
+
+    def invite(self, holder: SessionHolder) -> None:
+        """Have room for this one, whatever the plan says: a person wants it here."""
+        self._invited[holder] = time.monotonic() + _MOVE_SECONDS
+        self._moved()
 
     async def settled(self) -> None:
         """Wait for what has begun."""
@@ -104,12 +118,14 @@ class Handover:
         try:
             while True:
                 with suppress(SinkFault):  # the rounds of the supervisor meet it too, and say so
+                    await self._send_away()
                     await self._give()
                     await self._ask()
                 for task in [task for task in self._under_way if task.done()]:
                     self._under_way.discard(task)
                     task.result()  # a fault of ours is raised
-                moving = time.monotonic() - self.moved_at < _STILL_MOVING_SECONDS or self._under_way
+                moving = time.monotonic() - self.moved_at < _STILL_MOVING_SECONDS
+                moving = bool(moving or self._under_way or self._sent or self._invited)
                 await asyncio.sleep(min(_MOVING_SECONDS, self._poll_seconds) if moving else self._poll_seconds)
         finally:
             for task in self._under_way:
@@ -118,13 +134,15 @@ class Handover:
 
     async def _ask(self) -> None:
         """Say how much room there is, and take what has come."""
-        room = max(0, min(self._capacity() - self._arriving, self.plan.missing))
+        now = time.monotonic()
+        self._invited = {one: until for one, until in self._invited.items() if until > now and not one.held}
+        room = max(0, min(self._capacity() - self._arriving, max(self.plan.missing, len(self._invited))))
         if not (room or self._handovers.open):
             return
         heard = await self._handovers.offer(room)
         if heard.given:
             self._moved()
-            given = [self._holders[one] for one in heard.given if one in self._holders]
+            given = [holder for one in heard.given if (holder := self._find(one))]
             self._arriving += len(given)
             self._start(self._arrive(given), "take what was given")
         elif heard.booked and time.monotonic() - self.moved_at > _GIVEN_UP_SECONDS:
@@ -135,6 +153,15 @@ class Handover:
             await self._take(given)
         finally:
             self._arriving -= len(given)
+
+    async def _send_away(self) -> None:
+        """What a person wants elsewhere, as soon as it is awaited there."""
+        now = time.monotonic()
+        self._sent = {one: to for one, to in self._sent.items() if to[1] > now and one.held and not one.leaving}
+        for holder, (successor, _) in list(self._sent.items()):
+            if await self._handovers.book(1, {successor: 1}):
+                del self._sent[holder]
+                self._pass(holder, successor, "a person wants it there")
 
     async def _give(self) -> None:
         """Book places for what is too much here, and pass it on."""
@@ -147,11 +174,16 @@ class Handover:
         booked = await self._handovers.book(surplus, {owner: count for owner, count in most.items() if count})
         for peer in plan.peers:
             wanted = [one for one in plan.staying if one.fingerprint in peer.wishes.sessions]
-            for holder in random.sample(wanted, min(len(wanted), booked.get(peer.owner, 0))):
-                self._moved()
-                log.info("lease.handed_over", session=holder.session.name, to=peer.owner, reason=plan.reason)
-                holder.hand_over(successor=peer.owner)
-                self._start(self._pass_on(holder, peer.owner), f"pass on {holder.session.name}")
+            random.shuffle(wanted)
+            wanted.sort(key=lambda holder: holder.sent_here)  # what a person wants here goes last
+            for holder in wanted[: booked.get(peer.owner, 0)]:
+                self._pass(holder, peer.owner, plan.reason)
+
+    def _pass(self, holder: SessionHolder, successor: str, reason: str) -> None:
+        self._moved()
+        log.info("lease.handed_over", session=holder.session.name, to=successor, reason=reason)
+        holder.hand_over(successor=successor)
+        self._start(self._pass_on(holder, successor), f"pass on {holder.session.name}")
 
     async def _pass_on(self, holder: SessionHolder, successor: str) -> None:
         await holder.finished()

@@ -21,7 +21,7 @@ from bridge.session.pump import Ended, Outcome, Pump, Stopped
 from bridge.settings import OnLost, Settings
 from bridge.store.leases import Begin, Leases, Start, Wait, WindowOnly
 from bridge.telemetry.figures import SessionFigures
-from bridge.worker.watch import LeaseWatch
+from bridge.worker.judging.watch import LeaseWatch
 
 __all__ = ["SessionHolder"]
 
@@ -68,7 +68,11 @@ class SessionHolder:
         self._refusal: str | None = None  # why the lease could not be taken; None since it was
         self._left = SessionState.STANDBY  # how the last run left the session
         self._final = False  # the API itself has said that it is over
-        self._being_taken = False
+        self._taken = asyncio.Event()  # nobody is just taking it
+        self._taken.set()
+        self._barred = False
+        self.paused = False  # a person wants it not to be read for now: it counts for nobody's share
+        self.sent_here = False  # a person wants this worker to read it: it is given away last
         self._leaving = False
         self._successor = ""  # whom the lease is left to
 
@@ -106,7 +110,7 @@ class SessionHolder:
     @property
     def wanted(self) -> bool:
         """It may be taken now: also to look again whether a session that was no longer listed is over indeed."""
-        closed = self._left is SessionState.FAILED or (self.over and self._final)
+        closed = self._left is SessionState.FAILED or (self.over and self._final) or self._barred or self.paused
         now = time.monotonic()
         return not self.held and not closed and now >= self._not_before and not self._watch.waits(now)
 
@@ -118,15 +122,36 @@ class SessionHolder:
         """Redis could not be asked for a while, so others could not renew either: their time begins now."""
         self._watch.forget()
 
+    def bar(self) -> None:
+        """Nobody wants it any more: stop reading, commit the tail, release, and never take it again."""
+        self._barred = True
+        self.hand_over()
+
+    def pause(self, paused: bool) -> None:
+        """Stop reading and keep the place, or go on from there."""
+        self.paused = paused
+        if self.held:
+            self.hand_over()
+        else:
+            self._rest(self._left)
+
+    async def look_afresh(self) -> None:
+        """A person may have moved its place: learn at once whether it is still ours, and read it though it was over."""
+        self._not_before, self._rechecks, self._final = 0.0, 0, False
+        self._watch.ask()
+        if not self.held and self._left in (SessionState.ENDED, SessionState.GONE):
+            self._rest(SessionState.STANDBY)
+        await self.renew()
+
     async def take(self, is_gone: Callable[[HeldBy], bool] = lambda held: False, *, begin: bool = True) -> None:
         """Try to take the lease and start. A refusal concerns this session alone: it is shown, and tried again.
 
         ``is_gone`` knows which holders are dead. ``begin`` off: leave a session alone of which neither Redis nor this
         worker knows a place. Does nothing while it is held, or being taken.
         """
-        if self._being_taken or self.held:
+        if not self._taken.is_set() or self.held or self._barred or self.paused:
             return
-        self._being_taken = True
+        self._taken.clear()
         try:
             await self._take(is_gone, begin)
         except SinkFault as fault:
@@ -136,7 +161,7 @@ class SessionHolder:
             self.figures.fail(fault.detail)
             self._not_before = time.monotonic() + _RETRY_AFTER_REFUSAL_SECONDS
         finally:
-            self._being_taken = False
+            self._taken.set()
 
     async def _take(self, is_gone: Callable[[HeldBy], bool], begin: bool) -> None:
         # Who held it when Redis was emptied knows the place best, and comes first.
@@ -165,6 +190,8 @@ class SessionHolder:
         self._pump = self._make_pump(lease, gap)
         self._leaving, self._successor = False, ""
         self._task = asyncio.create_task(self._run(self._pump, lease), name=f"holder {self.session.name}")
+        if self._barred or self.paused:  # since it was asked for
+            self.hand_over()
 
     async def _complete(self, lease: Lease) -> Lease | HeldBy | None:
         """Set up again what Redis no longer has of a place: all of it, or the window alone."""
@@ -226,7 +253,8 @@ class SessionHolder:
             self._pump.stop(until)
 
     async def finished(self) -> None:
-        """Wait until it is no longer held."""
+        """Wait until it is no longer held, nor just being taken."""
+        await self._taken.wait()
         if self._task:
             await asyncio.wait({self._task})
 
@@ -305,7 +333,7 @@ class SessionHolder:
 
     def _rest(self, state: SessionState) -> None:
         self._left, self._pump = state, None
-        self.figures.rest(state)
+        self.figures.rest(SessionState.PAUSED if self.paused else state)
 
     async def _release(self, lease: Lease) -> None:
         try:

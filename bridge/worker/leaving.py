@@ -12,10 +12,11 @@ import structlog
 from bridge.errors import SinkFault
 from bridge.model.wishes import NO_WISHES
 from bridge.settings import Settings
+from bridge.store.fleet.registry import Peer, Registry
 from bridge.store.leases import Leases
-from bridge.store.registry import Peer, Registry
 from bridge.worker.handover import STANDING_BY, Handover, Plan
 from bridge.worker.holder import SessionHolder
+from bridge.worker.holders import Holders
 
 __all__ = ["Departure"]
 
@@ -32,7 +33,7 @@ class Departure:
 
     def __init__(
         self,
-        holders: Sequence[SessionHolder],
+        holders: Holders,
         leases: Leases,
         registry: Registry,
         handover: Handover,
@@ -54,6 +55,7 @@ class Departure:
         grace_seconds = self._grace_seconds
         until = time.monotonic() + grace_seconds - min(_LONGEST_RESERVE_SECONDS, grace_seconds * _RESERVE)
         self._handover.plan = STANDING_BY
+        self._holders.close()
         try:
             async with asyncio.timeout(grace_seconds):
                 with suppress(SinkFault, TimeoutError):
@@ -68,7 +70,7 @@ class Departure:
         except SinkFault as fault:
             log.warning("worker.not_signed_off", error=fault.detail)
         except TimeoutError:
-            kept = [holder for holder in self._holders if holder.held]
+            kept = [holder for holder in self._holders.everyone if holder.held]
             await asyncio.gather(*(holder.abandon() for holder in kept))
             log.warning(
                 "worker.stop_cut_short",
@@ -81,7 +83,7 @@ class Departure:
         """While others ask for sessions: they hear that this worker wants none, and so their shares grow."""
         patience_seconds = max(_PATIENCE_SECONDS, _PATIENCE_POLLS * self._poll_seconds)
         asked_at = time.monotonic()
-        while (held := [holder for holder in self._holders if holder.held]) or self._handover.expecting:
+        while (held := [holder for holder in self._holders.everyone if holder.held]) or self._handover.expecting:
             register = await self._registry.register(NO_WISHES, self._leases.releases)
             heirs = [peer for peer in register.peers if _wants_any(peer, held)]
             asked_at = max(asked_at, self._handover.moved_at)
@@ -91,13 +93,13 @@ class Departure:
             await asyncio.sleep(self._poll_seconds)
 
     def _let_go(self, until: float) -> None:
-        for holder in self._holders:
+        for holder in self._holders.everyone:
             holder.hand_over(until)
 
     async def _release(self) -> None:
         """Until no session is held. The others are told of each lease that is free, so that they ask for it."""
         told = -1
-        left = {asyncio.create_task(holder.finished()) for holder in self._holders if holder.held}
+        left = {asyncio.create_task(holder.finished()) for holder in self._holders.everyone if holder.held}
         try:
             while left:
                 if told != self._leases.releases:

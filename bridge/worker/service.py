@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 
 import structlog
@@ -20,26 +19,31 @@ from bridge.model.outcomes import Unanswered
 from bridge.model.place import Lease, Session
 from bridge.session.context import SessionContext
 from bridge.session.pump import Pump
-from bridge.settings import Settings
+from bridge.settings import OnLost, Settings
+from bridge.settings.contradictions import checked_keys
 from bridge.settings.loading import secret_values
 from bridge.source.client import LensClient
 from bridge.store.commits import RedisSink
 from bridge.store.durability import Durability
-from bridge.store.handovers import Handovers
+from bridge.store.fleet.handovers import Handovers
+from bridge.store.fleet.registry import Registry
+from bridge.store.fleet.sessions import SessionBook
 from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
 from bridge.store.nodes.server import Weight, findings, in_words
-from bridge.store.registry import Registry
 from bridge.telemetry.admin import AdminServer
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.backlog import Backlog
+from bridge.worker.following import Following
 from bridge.worker.holder import SessionHolder
+from bridge.worker.holders import Holders
 from bridge.worker.process import (
     collect_garbage_seldom,
     raise_descriptor_limit,
     stop_on_signals,
     tell_shortage_once,
 )
+from bridge.worker.roster import Conflict, Origin, Roster
 from bridge.worker.supervisor import Coordination, Supervisor
 
 __all__ = ["known_secrets", "serve"]
@@ -77,10 +81,20 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
         leases = Leases(link, settings.worker.id, settings.lease.ttl_seconds)
         status.owner = leases.owner
         store = link, Durability(settings.redis, lambda degraded: _note_durability(status, degraded))
-        holders = [
-            _holder(Session(name=one.name, session_id=one.session_id), settings, status, leases, store, source)
-            for one in settings.sessions
-        ]
+        holders = Holders(
+            lambda session: _holder(session, settings, status, leases, store, source),
+            lambda holder: status.forget(holder.figures),
+        )
+        roster = Roster(
+            lambda session: checked_keys(settings.stream.key, session).state,
+            on_change=holders.follow,
+            on_conflict=_tell_conflict,
+        )
+        status.origins = lambda: {
+            name: origin.value for name, origin in roster.origins.items() if origin is not Origin.CONFIGURED
+        }
+        status.refused = lambda: [_refusal(one) for one in roster.conflicts]
+        roster.put(Origin.CONFIGURED, [Session(name=one.name, session_id=one.session_id) for one in settings.sessions])
         await stack.enter_async_context(AdminServer(settings.admin, status, secrets, settings.metrics.detail))
         await stack.enter_async_context(Backlog(link, status.sessions.values()))
         introducing = asyncio.create_task(_introduce_servers(link), name="introduce the servers")
@@ -97,11 +111,13 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
             status=status,
             source=_Access(source, holders),
         )
+        restores = settings.redis.on_lost is not OnLost.STOP
+        following = Following(SessionBook(link), roster, holders, supervisor.obey, restores=restores)
         log.info("worker.started", worker=leases.owner, version=__version__, sessions=len(holders))
         if until_ended:
             watcher = asyncio.create_task(_stop_when_over(holders, stop), name="until ended")
             stack.callback(watcher.cancel)
-        await supervisor.run(stop)
+        await supervisor.run(stop, following.run())
     log.info("worker.stopped", worker=leases.owner)
     if until_ended and (unread := [holder for holder in holders if holder.never_seen]):
         names = ", ".join(f"{one.session.name} ({one.session.session_id})" for one in unread)
@@ -154,7 +170,7 @@ def _holder(
 class _Access:
     """The way to the source, as the supervisor asks after it."""
 
-    def __init__(self, source: LensClient, holders: Sequence[SessionHolder]) -> None:
+    def __init__(self, source: LensClient, holders: Holders) -> None:
         self._source = source
         self._holders = holders
 
@@ -164,8 +180,25 @@ class _Access:
 
     async def answers(self) -> bool:
         """Whether the API says anything of one of the sessions."""
-        session = random.choice(self._holders).session
+        if not len(self._holders):
+            return True  # there is nothing to stand aside for
+        session = random.choice(list(self._holders)).session
         return not isinstance(await self._source.lookup(session.session_id), Unanswered)
+
+
+def _refusal(conflict: Conflict) -> dict[str, str]:
+    one = conflict.session
+    return {
+        "name": one.name,
+        "session_id": one.session_id,
+        "origin": conflict.origin.value,
+        "reason": conflict.reason,
+    }
+
+
+def _tell_conflict(conflict: Conflict) -> None:
+    said = _refusal(conflict)
+    log.error("session.refused", session=said.pop("name"), **said)
 
 
 def _note_durability(status: WorkerStatus, degraded: bool) -> None:
@@ -193,8 +226,8 @@ async def _introduce_servers(link: RedisLink) -> None:
         await asyncio.sleep(_LOOK_AT_SERVERS_SECONDS)
 
 
-async def _stop_when_over(holders: Sequence[SessionHolder], stop: asyncio.Event) -> None:
-    while not (holders and all(holder.done for holder in holders)):  # noqa: ASYNC110  a state that many places set
+async def _stop_when_over(holders: Holders, stop: asyncio.Event) -> None:
+    while not (len(holders) and all(holder.done for holder in holders)):  # noqa: ASYNC110  a state that many places set
         await asyncio.sleep(_OVER_POLL_SECONDS)
     log.info("worker.stopping", reason="all sessions have ended")
     stop.set()

@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,24 +14,28 @@ from typing import Any, Protocol
 import structlog
 
 from bridge.errors import SinkFault
+from bridge.model.registered import Order, Verb
 from bridge.model.wishes import NO_WISHES, Wishes
 from bridge.settings import OnLost, Settings
-from bridge.store.handovers import Handovers
+from bridge.store.fleet.handovers import Handovers
+from bridge.store.fleet.registry import Peer, Register, Registry
 from bridge.store.leases import Leases
-from bridge.store.registry import Peer, Register, Registry
 from bridge.telemetry.status import WorkerStatus
-from bridge.worker.clocks import ClockCheck
 from bridge.worker.handover import Handover, Plan
 from bridge.worker.holder import SessionHolder
+from bridge.worker.holders import Holders
+from bridge.worker.judging.clocks import ClockCheck
+from bridge.worker.judging.reach import SourceReach
+from bridge.worker.judging.share import Rivals, fair_share
 from bridge.worker.leaving import Departure
-from bridge.worker.reach import SourceReach
-from bridge.worker.share import Rivals, fair_share
+from bridge.worker.renewals import Renewals
 
 __all__ = ["Coordination", "SourceAccess", "Supervisor"]
 
 log = structlog.get_logger()
 
-_AT_ONCE = 250  # sessions that are taken, or whose leases are renewed, in one go
+_AT_ONCE = 250  # sessions that are taken in one go
+_NEWS_SECONDS = 2.0  # in which all workers have heard of a session that was added
 
 
 class SourceAccess(Protocol):
@@ -60,7 +64,7 @@ class Supervisor:
     def __init__(
         self,
         *,
-        holders: Sequence[SessionHolder],
+        holders: Holders,
         coordination: Coordination,
         settings: Settings,
         status: WorkerStatus,
@@ -72,42 +76,83 @@ class Supervisor:
         self._settings = settings
         self._status = status
         self._handover = Handover(
-            holders, coordination.handovers, lambda: source.capacity, self._take_all, settings.lease.poll_seconds
+            holders.find, coordination.handovers, lambda: source.capacity, self._take_all, settings.lease.poll_seconds
         )
         self._reach = SourceReach(source.answers)
         self._clock = ClockCheck(status)
-        self._rivals = Rivals(Wishes.of(holder.fingerprint for holder in holders))
+        self._renewals = Renewals(holders, settings.lease.ttl_seconds)
+        self._rivals = Rivals()
         self._peers: tuple[Peer, ...] = ()
-        self._changed_at = -math.inf  # monotonic seconds: when the others, or what they want or gave back, changed last
+        self._changed_at = -math.inf  # monotonic seconds: when what anybody wants or gave back changed last
         self._twins_told: set[str] = set()
         self._taking: asyncio.Task[None] | None = None
-        self._renew_now = asyncio.Event()
+        self._beside: set[asyncio.Task[None]] = set()  # what orders have begun
         self._registered = False
+        self._drained = False  # a person wants others to read what is read here
+        self._take_at = math.inf  # monotonic seconds: then sessions are taken, though nothing was heard of them
+        self._wanted: frozenset[bytes] = frozenset()
+        self._presumed: dict[bytes, float] = {}  # sessions that others will hear of too, and until when
         self._begin_after = 0.0  # monotonic seconds
         self._fault_kind: str | None = None
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Supervise until ``stop`` is set; then pass everything on and sign off, within the grace period."""
+    async def run(self, stop: asyncio.Event, *beside: Coroutine[Any, Any, None]) -> None:
+        """Supervise until ``stop`` is set; then pass everything on and sign off, within the grace period.
+
+        What runs ``beside`` ends with it, and a fault in it ends all.
+        """
         stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="wait for the stop")
         rounds = asyncio.create_task(self._supervise(stop), name="supervise")
-        # On its own, since leases must not run out while a round waits for Redis.
-        renewals = self._renewals()
-        handover = asyncio.create_task(self._handover.run(), name="hand over")
+        # Each on its own, since leases must not run out while a round waits for Redis.
+        others = (self._renewals.run(), self._handover.run(), *beside)
+        working = {rounds, *map(asyncio.create_task, others)}
         try:
-            await asyncio.wait({stopped, rounds, handover}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({stopped, *working}, return_when=asyncio.FIRST_COMPLETED)
+            self._holders.changed.set()  # wakes the rounds
             if not stop.is_set():
-                for task in (rounds, handover):
+                for task in working:
                     if task.done():
                         task.result()  # a fault of ours is raised
             self._status.stopping = True
             departure = Departure(self._holders, self._leases, self._registry, self._handover, self._settings)
             await departure.run(lambda: self._settled(rounds))
         finally:
-            tasks = [stopped, rounds, handover, *renewals, *([self._taking] if self._taking else [])]
+            tasks = [stopped, *working, *self._beside, *([self._taking] if self._taking else [])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._holders.aclose()
             await self._reach.aclose()
+
+    def obey(self, order: Order) -> None:
+        """Carry out what a person has ordered, as far as it concerns this worker."""
+        match order.verb:
+            case Verb.LOOK | Verb.MOVE:
+                if holder := self._holders.named(order.name):
+                    self._obey_for(holder, order)
+            case Verb.DRAIN | Verb.REFILL:
+                if order.to == self._leases.owner:
+                    self._drained = order.verb is Verb.DRAIN
+                    self._status.draining = self._drained
+                    log.info("worker.drained" if self._drained else "worker.refilled")
+                    self._holders.changed.set()
+
+    def _obey_for(self, holder: SessionHolder, order: Order) -> None:
+        if order.verb is Verb.LOOK:
+            self._begin(holder.look_afresh())
+            self._holders.changed.set()
+            return
+        here = order.to == self._leases.owner
+        holder.sent_here = here
+        if here and not holder.held:
+            self._handover.invite(holder)
+            self._begin(self._take_all([holder]))  # it may be anybody's
+        elif not here and holder.held:
+            self._handover.send(holder, order.to)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     async def _settled(self, rounds: asyncio.Task[None]) -> None:
         await asyncio.wait({rounds})
@@ -123,32 +168,9 @@ class Supervisor:
             except SinkFault as fault:
                 # Leases that cannot be renewed now are settled by the token at the next commit.
                 self._note(fault)
-            try:
-                async with asyncio.timeout(self._settings.lease.poll_seconds * random.uniform(0.8, 1.2)):
-                    await stop.wait()
-            except TimeoutError:
-                continue
-
-    def _renewals(self) -> list[asyncio.Task[None]]:
-        """In groups, spread over the time between two renewals: thousands at once would hold up the events."""
-        groups = [self._holders[at : at + _AT_ONCE] for at in range(0, len(self._holders), _AT_ONCE)]
-        # Three tries within a lease's life, so that one lost reply costs nothing.
-        interval_seconds = self._settings.lease.ttl_seconds / 3
-        first = (interval_seconds * (number + 1) / len(groups) for number in range(len(groups)))
-        return [
-            asyncio.create_task(self._keep_renewing(group, seconds, interval_seconds), name="renew")
-            for group, seconds in zip(groups, first, strict=True)
-        ]
-
-    async def _keep_renewing(self, group: Sequence[SessionHolder], first_seconds: float, then_seconds: float) -> None:
-        seconds = first_seconds
-        while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._renew_now.wait()
-            began = time.monotonic()
-            await asyncio.gather(*(holder.renew() for holder in group))
-            seconds = max(0.0, then_seconds - (time.monotonic() - began))
+                async with asyncio.timeout(self._settings.lease.poll_seconds * random.uniform(0.8, 1.2)):
+                    await self._holders.changed.wait()
 
     def _note(self, fault: SinkFault | None) -> None:
         kind = fault.kind if fault else None
@@ -162,35 +184,47 @@ class Supervisor:
         self._status.redis_error = fault.detail if fault else None
 
     async def _round(self, stop: asyncio.Event) -> None:
-        if self._taking and self._taking.done():
-            taking, self._taking = self._taking, None
-            taking.result()  # a fault of ours is raised
+        self._look_at_changes()
+        holders = [holder for holder in self._holders if not holder.paused]
         wishes = NO_WISHES
-        if not self._reach.aside:
-            wishes = Wishes.of(holder.fingerprint for holder in self._holders if not holder.over)
+        if not self._aside:
+            wishes = Wishes.of(holder.fingerprint for holder in holders if not holder.over)
         register = await self._registry.register(wishes, self._leases.releases)
         if stop.is_set():
             return
         self._hear(register)
-        shared = [one for one in self._holders if self._rivals.of(one.fingerprint) and not one.over]
-        attempts = [tried for holder in self._holders if (tried := holder.unreachable_attempts) is not None]
+        shared = [one for one in holders if self._rivals_of(one) and not one.over]
+        attempts = [tried for holder in holders if (tried := holder.unreachable_attempts) is not None]
         self._reach.judge(attempts, wanted_by_others=any(holder.held for holder in shared))
-        limit: float = fair_share(self._rivals.of(holder.fingerprint) for holder in shared)
-        if self._reach.aside:
+        limit: float = fair_share(map(self._rivals_of, shared))
+        if self._aside:
             limit = 0
         elif not self._rivals.all_want(wishes) and self._unchanged_for_long():
             limit = math.inf  # rounding may leave a session to nobody: what nobody took by now is anybody's
-        unshared = [one for one in self._holders if one.over or not self._rivals.of(one.fingerprint)]
-        if self._taking is None:
+        unshared = [one for one in holders if one.over or not self._rivals_of(one)]
+        if self._taking is None and (self._holders.known or time.monotonic() >= self._take_at):
             # On its own, since looking for a lost place may take long, and others must hear from this worker meanwhile.
             alone = [one for one in unshared if one.wanted]
             self._taking = asyncio.create_task(self._take(alone, shared, limit, stop), name="take")
             await asyncio.wait({self._taking}, timeout=self._settings.lease.poll_seconds)
         if stop.is_set():
             return
-        why = "this worker does not reach the source" if self._reach.aside else "another worker has fewer sessions"
+        why = "another worker has fewer sessions"
+        if self._aside:
+            why = "this worker is drained" if self._drained else "this worker does not reach the source"
         # What could be had was taken by now; of the rest one asks those who hold it.
         self._handover.plan = Plan(to_share=shared, limit=limit, to_take=unshared, peers=register.peers, reason=why)
+
+    def _look_at_changes(self) -> None:
+        if self._taking and self._taking.done():
+            taking, self._taking = self._taking, None
+            taking.result()  # a fault of ours is raised
+        self._holders.check()
+        now = time.monotonic()
+        self._presumed = {one: until for one, until in self._presumed.items() if until > now}
+        if self._holders.changed.is_set():
+            self._holders.changed.clear()
+            self._count_rivals()
 
     def _hear(self, register: Register) -> None:
         """What the register says of this worker and the others."""
@@ -202,19 +236,39 @@ class Supervisor:
         if register.forgotten and self._registered:
             # Redis was emptied, or we were away for long. Whoever knows a session's place must come before those who do
             # not: to them an emptied Redis looks like a new one.
-            self._renew_now.set()  # for all who wait at this moment
-            self._renew_now.clear()
+            self._renewals.at_once()
             patient = self._settings.redis.on_lost is not OnLost.STOP
             self._begin_after = now + (self._settings.lease.ttl_seconds if patient else math.inf)
+        if not self._registered:
+            self._take_at = now + self._settings.lease.ttl_seconds
         self._registered = True
         if register.away:
             for holder in self._holders:
                 holder.watch_anew()
         if register.peers != self._peers:
-            self._peers, self._changed_at = register.peers, now
-            self._rivals.update([peer.wishes for peer in register.peers])
+            self._peers = register.peers
+            self._count_rivals()
             for holder in self._holders:
                 holder.look_again()
+
+    @property
+    def _aside(self) -> bool:
+        return self._reach.aside or self._drained
+
+    def _rivals_of(self, holder: SessionHolder) -> int:
+        """How many others want it, or will once they have heard of it."""
+        wanted_by = self._rivals.of(holder.fingerprint)
+        return max(wanted_by, len(self._peers)) if holder.fingerprint in self._presumed else wanted_by
+
+    def _count_rivals(self) -> None:
+        """What somebody wants, or gave back, has changed."""
+        now = self._changed_at = time.monotonic()
+        mine = Wishes.of(holder.fingerprint for holder in self._holders)
+        if self._registered:  # else who hears of one first takes all that are new, and the others ask for their shares
+            until = now + _NEWS_SECONDS + self._settings.lease.poll_seconds
+            self._presumed |= dict.fromkeys(mine.sessions - self._wanted, until)
+        self._wanted = mine.sessions
+        self._rivals.update([peer.wishes for peer in self._peers], mine)
 
     def _tell_twins(self, peers: Sequence[Peer]) -> None:
         name, _, _ = self._leases.owner.rpartition("/")

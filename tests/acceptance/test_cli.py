@@ -96,7 +96,9 @@ async def lines_of(process: Process, count: int) -> list[str]:
 # help
 
 
-@pytest.mark.parametrize("command", ["run", "doctor", "demo", "simulate", "verify", "tail", "config"])
+@pytest.mark.parametrize(
+    "command", ["run", "doctor", "demo", "simulate", "verify", "tail", "sessions", "drain", "config"]
+)
 async def test_the_help_of_each_command_teaches_by_example(command: str) -> None:
     """`--help` exits with 0 and shows how the command is called."""
     told = await run(command, "--help")
@@ -109,7 +111,7 @@ async def test_the_overview_names_the_first_steps_and_every_command() -> None:
     """`lens-bridge --help` is where a newcomer begins."""
     told = await run("--help")
     assert told.code == 0
-    for command in ("run", "doctor", "demo", "simulate", "verify", "tail", "config"):
+    for command in ("run", "doctor", "demo", "simulate", "verify", "tail", "sessions", "drain", "config"):
         assert re.search(rf"^    {command} ", told.output, re.MULTILINE), command
 
 

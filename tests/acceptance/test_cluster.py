@@ -6,12 +6,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from bridge.lab.simulator import SimulatedSession, Simulator
 from bridge.store.nodes.slots import slot_of
+from tests.support.steering import steer
 from tests.support.topology.clustered import Clustered
 from tests.support.topology.stage import staged
 from tests.support.worker import until
@@ -90,6 +92,29 @@ async def test_two_workers_share_the_sessions_of_a_cluster_and_take_over_from_ea
             await cluster.move_slot(slot_of(f"{{{name}}}"), before[name])
         await cluster.settled()
         await cluster.remove_node(guest)
+        await stage.flow()
+        await stage.kept()
+
+
+async def test_sessions_are_steered_in_a_cluster_as_anywhere(
+    cluster: Clustered, simulator: Simulator, tmp_path: Path
+) -> None:
+    """The register of sessions stands in one slot, and their places in many."""
+    names = [f"lsn-steered-{number}" for number in range(6)]
+    async with staged(cluster, simulator, tmp_path, names, rate=20) as stage:
+        added = simulator.create_session("lsn-added")
+        given: dict[str, Any] = {"redis__url": cluster.url, "sessions": ",".join(names)}
+        await steer(stage.rig, "sessions", "add", "lsn-added", **given)
+        await added.wait_connected(timeout=60)
+        await steer(stage.rig, "sessions", "rewind", names[0], "--to-start", **given)
+        await stage.flow()
+        await steer(stage.rig, "sessions", "pause", *names, **given)
+        listed = (await steer(stage.rig, "sessions", "list", "--json", **given)).value["sessions"]
+        assert {one["name"]: one["state"] for one in listed} == {"lsn-added": "held"} | dict.fromkeys(names, "paused")
+        assert all(one["seq"] > 0 for one in listed if one["name"] in names)
+        await steer(stage.rig, "sessions", "resume", *names, **given)
+        await steer(stage.rig, "sessions", "remove", "lsn-added", **given)
+        await added.wait_disconnected(timeout=60)
         await stage.flow()
         await stage.kept()
 

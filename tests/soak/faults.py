@@ -19,6 +19,14 @@ from bridge.lab.simulator import (
 )
 from bridge.store.commits import COMMIT
 from tests.soak.night import HISTORY_EVENTS, LEASE_SECONDS, Night
+from tests.soak.orders import (
+    add_session,
+    drain_worker,
+    move_session,
+    pause_session,
+    remove_session,
+    rewind_session,
+)
 from tests.support.worker import Worker
 from tests.support.worker_rig import keys_of
 
@@ -224,5 +232,6 @@ async def lack_replicas(night: Night) -> str:
 FAULTS: tuple[Fault, ...] = (
     *(drop, drop, drop_at_random, replay, refuse, silence, burst, burst, poison, change_ids),
     *(kill, terminate, pause, hang_redis, roll_back, cut_redis, lose_a_reply, lose_a_reply, flush_scripts),
+    *(add_session, remove_session, pause_session, rewind_session, rewind_session, move_session, drain_worker),
     *(evict_lease, evict, lose_window, lose_state, step_clock, fill, lack_replicas),
 )

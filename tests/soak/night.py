@@ -16,12 +16,14 @@ from redis.asyncio import Redis
 from bridge.lab.redis_server import RedisServer
 from bridge.lab.simulator import FreshRule, Profile, SimulatedSession, Simulator
 from tests.support.proxy import Proxy
+from tests.support.steering import steer
 from tests.support.worker import Worker, until
 from tests.support.worker_rig import Rig
 
 __all__ = ["Night", "opened"]
 
 ONLY_A, BOTH, ONLY_B = ("a1", "a2", "a3", "a4"), ("both1", "both2"), ("b1", "b2", "b3")
+REGISTERED = ("r1", "r2", "r3")  # added at run time, so all of them want them
 WITHOUT_IDS = "a4"
 LEASE_SECONDS = 3
 HISTORY_EVENTS = 1500  # of the session without ids: less than the dedupe window
@@ -36,6 +38,11 @@ class Night:
     sessions: dict[str, SimulatedSession]
     workers: list[Worker]
     random: random.Random
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of whoever gives orders: he knows what is configured."""
+        return {"sessions": ",".join(self.sessions[name].session_id for name in (*ONLY_A, *BOTH, *ONLY_B))}
 
     @property
     def with_ids(self) -> list[SimulatedSession]:
@@ -58,7 +65,7 @@ async def opened(directory: Path, seed: int) -> AsyncIterator[Night]:
         Proxy(server.port) as proxy,
     ):
         rig = Rig(server, client, simulator, directory)
-        sessions = {name: simulator.create_session(name) for name in (*ONLY_A, *BOTH, *ONLY_B)}
+        sessions = {name: simulator.create_session(name) for name in (*ONLY_A, *BOTH, *ONLY_B, *REGISTERED)}
         sessions[WITHOUT_IDS].change(ids=False, fresh=FreshRule.REPLAY, history_events=HISTORY_EVENTS)
         settings: dict[str, Any] = {
             "redis__url": f"redis://127.0.0.1:{proxy.port}",
@@ -70,6 +77,7 @@ async def opened(directory: Path, seed: int) -> AsyncIterator[Night]:
         workers = [rig.worker(*(sessions[name] for name in wanted), **settings) for wanted in wishes]
         try:
             await asyncio.gather(*(worker.start() for worker in workers))
+            await steer(rig, "sessions", "add", *(sessions[name].session_id for name in REGISTERED))
             for name, session in sessions.items():
                 session.play(Profile.SIZED, rate=chance.choice((5, 10) if name == WITHOUT_IDS else (5, 10, 20, 40)))
             for name, session in sessions.items():

@@ -113,6 +113,39 @@ HONEST |= {
     "an event without an id at least once": repeated_without_id(),
 }
 
+
+def rewound() -> Writer:
+    """Back to where some had been skipped, and those after all."""
+    writer = plain().rewound("e9", live=True).event("e10").without_id().rewound("e5")
+    return writer.event("e6").event("e7").without_id().event("e8").event("e11")
+
+
+def rewound_again() -> Writer:
+    """Further back than the window: all of it once more, a dead letter and a reuse too."""
+    writer = plain().letter("e6").reused("e2").rewound("e3", again=True)
+    return writer.event("e4").event("e5").letter("e6").event("e7")
+
+
+HONEST |= {
+    "a place moved ahead": plain().rewound("e9", live=True).event("e10").stream,
+    "a place moved ahead, nothing after": plain().rewound("e9", live=True).stream,
+    "a place moved back, nothing after": plain().rewound("e2").stream,
+    "a place moved back, and a part of it passed": plain().rewound("e2").stream,
+    "a place moved to the start, nothing after": plain().rewound(None).stream,
+    "a place moved back over events without an id": plain().without_id().without_id().rewound("e2").stream,
+    "a place moved, and the state found again": plain().rewound("e2").stream,
+    "what was skipped comes after all": rewound().stream,
+    "what was skipped comes after all, trimmed": rewound().stream.trimmed(7),
+    "events again, as declared": rewound_again().stream,
+    "events again, as declared, twice": rewound_again().rewound(None, again=True).event("e1").event("e7").stream,
+}
+HONEST["a place moved back, and a part of it passed"].state = plain(4).stream.state | {"seq": 5}  # type: ignore[operator]
+HONEST["a place moved back, some new, the rest passed, the end"] = (
+    Writer().event("e1").event("e3").rewound("e1").event("e2").ended().stream
+)
+HONEST["a place moved back, some new, the rest passed, the end"].state |= {"cursor": "e3"}  # type: ignore[operator]
+HONEST["a place moved, and the state found again"].state = plain().stream.state
+
 Lie = tuple[FaultKind, Stream]
 LIES: dict[str, Lie] = {}
 
@@ -327,3 +360,13 @@ lie("a dead letter that is a lens event", FaultKind.DEAD_LETTER, buried, letter(
 lie("a dead letter twice", FaultKind.DEAD_LETTER, buried,
     lambda s: s.letters.append(("1741843200099-0", dict(s.letters[0][1]))))  # fmt: skip
 lie("a dead letter beside its event", FaultKind.DEAD_LETTER, buried, letter(id="e3"))
+
+# Places moved by hand
+lie("an event again that nobody declared", FaultKind.DUPLICATE, rewound(), put(11, id="e4"))
+lie("an event again before the marker", FaultKind.DUPLICATE, rewound_again(), put(1, id="e1"))
+lie("an event twice behind the marker", FaultKind.DUPLICATE, rewound_again(), put(8, id="e4"))
+lie("a place moved to nowhere", FaultKind.MALFORMED, plain().rewound("e2"), marker(5, 5, reason="rewound"))
+lie("the cursor elsewhere than it was moved to", FaultKind.STATE_MISMATCH, plain().rewound("e2"), state(cursor="e9"))
+lie("the cursor elsewhere than at the start", FaultKind.STATE_MISMATCH, plain().rewound(None), state(cursor="e9"))
+lie("a number left out where the place was moved", FaultKind.HOLE, rewound(), lambda s: s.renumber(6))
+lie("the cursor behind a place that was moved and has gone on", FaultKind.STATE_MISMATCH, rewound(), state(cursor="e6"))

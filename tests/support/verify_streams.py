@@ -139,6 +139,13 @@ class Writer:
         told = {"reason": reason, "last_id": self.cursor, "outage_seconds": 12.5, **more}
         return self._marker("gap", told)
 
+    def rewound(self, to: str | None, *, again: bool = False, live: bool = False) -> Writer:
+        """A place that a person has moved: behind ``to``, or to the start."""
+        where = "live" if live else "id" if to else "start"
+        told = {"reason": "rewound", "last_id": self.cursor, "outage_seconds": 0}
+        self.cursor, self.ordinal = to, 0
+        return self._marker("gap", told | {"to": where, "to_id": to, "again": again})
+
     def lost(self, count: int) -> Writer:
         """Numbers that Redis lost and that the server does not serve again."""
         told = {"from_seq": self.seq + 1, "to_seq": self.seq + count}

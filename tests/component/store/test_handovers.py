@@ -14,7 +14,7 @@ from bridge.lab.redis_server import RedisServer
 from bridge.masking import Secrets
 from bridge.model.keys import WORKERS_KEY, given_key, hash_tag, room_key
 from bridge.settings import RedisSettings
-from bridge.store.handovers import Handovers, Heard
+from bridge.store.fleet.handovers import Handovers, Heard
 from bridge.store.link import RedisLink
 
 NOTHING = Heard(given=(), booked=0)

@@ -16,8 +16,8 @@ from bridge.model.keys import WORKERS_KEY, wishes_key
 from bridge.model.outcomes import HeldBy
 from bridge.model.wishes import NO_WISHES, Wishes, fingerprint_of
 from bridge.settings import RedisSettings
+from bridge.store.fleet.registry import Register, Registry
 from bridge.store.link import RedisLink
-from bridge.store.registry import Register, Registry
 
 ONE, TWO = Wishes.of([fingerprint_of("a"), fingerprint_of("b")]), Wishes.of([fingerprint_of("b")])
 

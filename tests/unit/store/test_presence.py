@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.store.presence import Presence
+from bridge.store.fleet.presence import Presence
 
 TTL = 30.0
 DIGEST = "0123456789abcdef"

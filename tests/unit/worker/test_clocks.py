@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from bridge.telemetry.status import WorkerStatus
-from bridge.worker.clocks import ClockCheck
+from bridge.worker.judging.clocks import ClockCheck
 
 
 def told(*differences: float) -> list[tuple[str, float]]:

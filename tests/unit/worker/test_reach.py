@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from bridge.worker.reach import SourceReach
+from bridge.worker.judging.reach import SourceReach
 
 
 @dataclass

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.model.wishes import NO_WISHES, Wishes, fingerprint_of
-from bridge.worker.share import Rivals, fair_share
+from bridge.worker.judging.share import Rivals, fair_share
 
 
 def wishes(names: str) -> Wishes:

@@ -14,11 +14,14 @@ import structlog
 from bridge.errors import FaultKind, SinkFault
 from bridge.model.outcomes import HeldBy
 from bridge.model.place import Session
+from bridge.model.registered import Order, Verb
 from bridge.model.wishes import NO_WISHES, Wishes, fingerprint_of
 from bridge.settings import LeaseSettings, OnLost, RedisSettings, Settings, WorkerSettings
-from bridge.store.handovers import Heard
-from bridge.store.registry import Peer, Register
+from bridge.store.fleet.handovers import Heard
+from bridge.store.fleet.registry import Peer, Register
 from bridge.telemetry.status import WorkerStatus
+from bridge.worker.holders import Holders
+from bridge.worker.roster import Change
 from bridge.worker.supervisor import Coordination, Supervisor
 from tests.support.fakes import until
 from tests.support.hurry import hurried
@@ -41,7 +44,7 @@ class FakeLeases:
     releases: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeHolder:
     """A session's part, without Redis: it is held once it was taken, and left once it was handed over."""
 
@@ -60,6 +63,9 @@ class FakeHolder:
     renewals: int = 0
     watched_anew: int = 0
     abandoned: bool = False
+    paused: bool = False
+    barred: bool = False
+    sent_here: bool = False
     most: Callable[[], None] = lambda: None
 
     @property
@@ -75,7 +81,7 @@ class FakeHolder:
     @property
     def wanted(self) -> bool:
         """It may be taken."""
-        return not self.held and not self.asked and (self.recheck or not self.over)
+        return not self.held and not self.asked and not self.barred and (self.recheck or not self.over)
 
     def look_again(self) -> None:
         """There is need to ask."""
@@ -110,6 +116,11 @@ class FakeHolder:
         """At once, unless it takes its time."""
         while self.held:
             await asyncio.sleep(0.002)
+
+    def bar(self) -> None:
+        """At once, unless it takes its time."""
+        self.barred = True
+        self.hand_over()
 
     async def abandon(self) -> None:
         """At once."""
@@ -230,9 +241,20 @@ class Running:
     source: FakeSource = field(default_factory=FakeSource)
     most: int = 0  # the most sessions that were held at once
 
+    supervisor: Any = None
+
     def __post_init__(self) -> None:
-        for holder in self.holders:
-            holder.most = self._count
+        make: Any = self._make
+        self.made: Any = Holders(make)
+        self.made.follow(Change(appeared=tuple(holder.session for holder in self.holders)))
+
+    def _make(self, session: Session) -> FakeHolder:
+        found = [holder for holder in self.holders if holder.session == session and not holder.barred]
+        if not found:
+            found = [FakeHolder(session.name)]
+            self.holders += found
+        found[0].most = self._count
+        return found[0]
 
     def _count(self) -> None:
         self.most = max(self.most, self.held)
@@ -279,10 +301,13 @@ async def supervised(
     grace_seconds: float = 20.0,
     on_lost: OnLost = OnLost.RESUME,
     handovers: FakeHandovers | None = None,
+    informed: bool = True,
 ) -> AsyncIterator[Running]:
     """A supervisor that looks again and again; stopped at the end."""
     status = WorkerStatus(worker_id="w", version="0", redis_reachable=True)
     running = Running(holders, registry or FakeRegistry(), FakeLeases(), status, handovers or FakeHandovers())
+    if informed:
+        running.made.informed()
     if others:
         running.join(others)
     settings = Settings.model_construct(
@@ -290,11 +315,12 @@ async def supervised(
         redis=RedisSettings(on_lost=on_lost),
         worker=WorkerSettings(grace_period_seconds=grace_seconds),
     )
-    fakes: Any = (holders, running.leases, running.registry, running.handovers)
+    fakes: Any = (running.made, running.leases, running.registry, running.handovers)
     coordination = Coordination(leases=fakes[1], registry=fakes[2], handovers=fakes[3])
     supervisor = Supervisor(
         holders=fakes[0], coordination=coordination, settings=settings, status=status, source=running.source
     )
+    running.supervisor = supervisor
     stop = asyncio.Event()
     task = asyncio.create_task(supervisor.run(stop))
     try:
@@ -798,3 +824,160 @@ async def test_what_is_taken_while_the_stop_comes_is_handed_over_too() -> None:
         "it was not broken off: Redis would have the lease, and nobody would know"
     )
     assert running.registry.signed_off
+
+
+async def test_a_session_that_appears_is_taken_and_one_that_disappears_is_let_go() -> None:
+    """The others are not touched, and the next round need not be waited for."""
+    async with supervised(some(3)) as running:
+        await running.settles(3)
+        untouched = running.holders[1:]
+        began = [len(holder.begins) for holder in untouched]
+        gone, new = running.holders[0].session, Session(name="new", session_id="new")
+        running.made.follow(Change(appeared=(new,), disappeared=(gone,)))
+        await running.settles(3)
+        assert running.holders[0].barred
+        assert not running.holders[0].held
+        assert running.holders[3].session == new
+        assert [len(holder.begins) for holder in untouched] == began
+        assert set(running.made) == set(running.holders[1:])
+
+
+async def test_whoever_takes_a_name_over_waits_until_the_tail_is_committed() -> None:
+    """One stream never has two writers of a worker at once."""
+    async with supervised(some(1)) as running:
+        await running.settles(1)
+        old = running.holders[0]
+        old.stays = True
+        new = Session(name="s0", session_id="another")
+        running.made.follow(Change(appeared=(new,), disappeared=(old.session,)))
+        await running.round(3)
+        assert old in running.made.everyone
+        assert len(running.made) == 0, "the name is still in use"
+        old.held = False
+        await until(lambda: running.made.named("s0") is not None and running.made.named("s0") is not old)
+        assert old not in running.made.everyone
+
+
+async def test_a_worker_without_sessions_stands_by_until_some_appear() -> None:
+    """It needs none to begin with."""
+    async with supervised([], others=0) as running:
+        await running.round(3)
+        assert running.status.taking_part
+        running.made.follow(Change(appeared=(Session(name="a", session_id="a"),)))
+        await running.settles(1)
+
+
+async def test_what_appears_is_counted_in_the_share_and_said_to_others() -> None:
+    """As if it had been there from the start."""
+    async with supervised(some(2)) as running:
+        await running.settles(2)
+        appeared = tuple(Session(name=name, session_id=name) for name in ("x", "y"))
+        running.registry.peers = (peer("o/1", Wishes.of(map(fingerprint_of, ("s0", "s1", "x", "y")))),)
+        await running.settles(1)
+        running.made.follow(Change(appeared=appeared))
+        await running.settles(2)
+        assert running.registry.said[-1][0] == Wishes.of(map(fingerprint_of, ("s0", "s1", "x", "y")))
+
+
+async def test_a_paused_session_counts_for_nobody() -> None:
+    """It is not said to be wanted, and makes no share larger."""
+    async with supervised(some(2)) as running:
+        await running.settles(2)
+        running.holders[0].paused = True
+        await running.round(2)
+        assert running.registry.said[-1][0] == Wishes.of([running.holders[1].fingerprint])
+
+
+async def test_what_is_let_go_is_renewed_until_its_tail_is_committed() -> None:
+    """Redis may be away for longer than a lease lasts."""
+    async with supervised(some(1), ttl_seconds=0.1) as running:
+        await running.settles(1)
+        old = running.holders[0]
+        old.stays = True
+        running.made.follow(Change(disappeared=(old.session,)))
+        renewals = old.renewals
+        await until(lambda: old.renewals > renewals + 1)
+        old.held = False
+
+
+async def test_nothing_is_taken_before_it_was_heard_what_people_say() -> None:
+    """One of them may be paused."""
+    async with supervised(some(2), informed=False) as running:
+        await running.round(3)
+        assert running.asked == 0
+        running.made.informed()
+        await running.settles(2)
+
+
+async def test_where_that_cannot_be_heard_all_is_taken_after_a_time_to_live() -> None:
+    """Whoever may not read the register reads what is configured."""
+    async with supervised(some(2), ttl_seconds=0.1, informed=False) as running:
+        await running.settles(2)
+        assert not running.made.known
+
+
+async def test_a_drained_worker_keeps_only_what_nobody_else_wants() -> None:
+    """Until it may take its share again."""
+    async with supervised(some(3)) as running:
+        await running.settles(3)
+        running.supervisor.obey(Order(verb=Verb.DRAIN, to="w/2"))
+        await running.round(2)
+        assert running.registry.said[-1][0] != NO_WISHES, "another one was meant"
+        running.supervisor.obey(Order(verb=Verb.DRAIN, to="w/1"))
+        await running.settles(3)
+        assert running.status.draining
+        assert running.registry.said[-1][0] == NO_WISHES
+        running.join(1, "s0 s1")
+        await running.settles(1)
+        running.supervisor.obey(Order(verb=Verb.REFILL, to="w/1"))
+        running.holders[0].free = running.holders[1].free = True
+        running.registry.peers = ()
+        await running.settles(3)
+
+
+async def test_what_a_person_wants_elsewhere_goes_there_once_there_is_room() -> None:
+    """Whatever the shares say; it is read until then."""
+    handovers = FakeHandovers(places={"o0/1": 0})
+    async with supervised(some(2), handovers=handovers) as running:
+        await running.settles(2)
+        running.supervisor.obey(Order(verb=Verb.MOVE, name="s0", to="o0/1"))
+        await running.round(3)
+        assert running.held == 2
+        handovers.places["o0/1"] = 1
+        await until(lambda: handovers.given)
+        assert handovers.given == [("o0/1", fingerprint_of("s0"))]
+        assert running.holders[0].successor == "o0/1"
+
+
+async def test_what_a_person_wants_here_has_room_and_is_given_away_last() -> None:
+    """Also by a worker that has its share already."""
+    async with supervised(some(2), others=1) as running:
+        await running.settles(1)
+        (wanted,) = [holder for holder in running.holders if not holder.held]
+        wanted.free = False
+        running.supervisor.obey(Order(verb=Verb.MOVE, name=wanted.name, to="w/1"))
+        await until(lambda: running.handovers.rooms and running.handovers.rooms[-1] > 0)
+        wanted.free = True
+        running.handovers.gifts.append(wanted.fingerprint)
+        await until(lambda: running.handovers.given)
+        assert [fingerprint for _, fingerprint in running.handovers.given] != [wanted.fingerprint]
+        assert wanted.held
+
+
+async def test_of_many_that_are_given_away_what_a_person_wants_here_stays() -> None:
+    """As long as the share has room for it."""
+    async with supervised(some(20)) as running:
+        await running.settles(20)
+        running.supervisor.obey(Order(verb=Verb.MOVE, name="s7", to="w/1"))
+        running.join(19)
+        await running.settles(1)
+        assert running.holders[7].held
+
+
+async def test_what_was_just_added_is_not_all_taken_by_who_hears_of_it_first() -> None:
+    """The others will want it too: each takes its share, and what is left is anybody's after a while."""
+    async with supervised(some(2), others=1) as running:
+        await running.settles(1)
+        appeared = tuple(Session(name=f"new{number}", session_id=f"new{number}") for number in range(4))
+        running.made.follow(Change(appeared=appeared))
+        await running.settles(3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.model.outcomes import HeldBy
-from bridge.worker.watch import LeaseWatch
+from bridge.worker.judging.watch import LeaseWatch
 
 
 def held(beat: bytes, remaining_seconds: float = 10.0) -> HeldBy:

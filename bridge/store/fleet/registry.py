@@ -15,8 +15,8 @@ from bridge.errors import SinkFault
 from bridge.model.keys import WORKERS_KEY, wishes_key
 from bridge.model.outcomes import HeldBy
 from bridge.model.wishes import NO_WISHES, Wishes
+from bridge.store.fleet.presence import Member, Presence
 from bridge.store.link import RedisLink, Script
-from bridge.store.presence import Member, Presence
 
 __all__ = ["Peer", "Register", "Registry", "certainly_ahead"]
 

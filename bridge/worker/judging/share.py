@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import ceil
 
-from bridge.model.wishes import Wishes
+from bridge.model.wishes import NO_WISHES, Wishes
 
 __all__ = ["Rivals", "fair_share"]
 
@@ -23,17 +23,18 @@ def fair_share(rivals: Iterable[int]) -> int:
 class Rivals:
     """How many other workers want each session of ``mine``. Counted anew only when somebody's wishes change."""
 
-    def __init__(self, mine: Wishes) -> None:
+    def __init__(self, mine: Wishes = NO_WISHES) -> None:
         self._mine = mine
         self._digests: Counter[str] = Counter()
         self._counts: Counter[bytes] = Counter()
         self._digests_of_rivals: set[str] = set()
 
-    def update(self, others: Sequence[Wishes]) -> None:
-        """The wishes of all other live workers."""
+    def update(self, others: Sequence[Wishes], mine: Wishes | None = None) -> None:
+        """The wishes of all other live workers, and those of this one where they have changed."""
         digests = Counter(one.digest for one in others)
-        if digests == self._digests:
+        if digests == self._digests and mine in (None, self._mine):
             return
+        self._mine = mine or self._mine
         self._digests, self._counts, self._digests_of_rivals = digests, Counter(), set()
         for one in {one.digest: one for one in others}.values():
             if wanted_by_both := one.sessions & self._mine.sessions:

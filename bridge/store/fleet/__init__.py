@@ -1,0 +1,1 @@
+"""What workers and people say to each other through Redis: who lives, who takes what, which sessions there are."""
