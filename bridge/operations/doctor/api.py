@@ -25,7 +25,7 @@ from bridge.source.client import LensClient
 from bridge.source.faults import describe
 from bridge.source.proxies import ProxyChoice, choose_proxy
 from bridge.source.transport import tls_context
-from bridge.store.registry import certainly_ahead
+from bridge.store.fleet.registry import certainly_ahead
 
 __all__ = ["Api", "Listening"]
 

@@ -19,13 +19,13 @@ from bridge.operations.doctor.trial import ask_permissions, try_out
 from bridge.settings import Settings
 from bridge.settings.redis_address import Endpoint, Topology
 from bridge.store.connection import pack
+from bridge.store.fleet.registry import certainly_ahead
 from bridge.store.link import RedisLink, inspected
 from bridge.store.nodes.access import Access
 from bridge.store.nodes.node import Node
 from bridge.store.nodes.sentinel import Vote, vote_in
 from bridge.store.nodes.slots import SlotMap, slot_of
 from bridge.store.nodes.survey import survey
-from bridge.store.registry import certainly_ahead
 
 __all__ = ["Servers"]
 
