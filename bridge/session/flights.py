@@ -25,7 +25,10 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Flight:
-    """A commit that has been sent, or is about to be. ``reply`` is that of its first try."""
+    """A commit that has been sent, or is about to be. ``reply`` is that of its first try.
+
+    ``replays``: it publishes dead letters that somebody asks for; how many there are is told by the answer.
+    """
 
     batch: Sequence[Piece]
     counts: Counts
@@ -35,6 +38,7 @@ class Flight:
     packed: bytes
     started: float  # monotonic seconds
     reply: asyncio.Future[object] | None = None
+    replays: bool = False
 
     @property
     def events(self) -> int:

@@ -97,6 +97,10 @@ class Pump:
         if not self._lost.done():
             self._lost.set_result(outcome)
 
+    def replay_letters(self) -> None:
+        """Publish the dead letters that somebody asks for, behind what was read."""
+        self._committer.replay_letters()
+
     async def run(self) -> Outcome:
         """Read and commit until there is a reason to end."""
         context = self._context

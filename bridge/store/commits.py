@@ -97,6 +97,26 @@ class RedisSink:
                 arguments += (b"n", _text(record.key), _text(record.type), record.data, stamp, _text(record.event))
         return pack_large(arguments) if data_bytes > LARGE_BYTES * events else pack(*arguments)
 
+    def pack_replay(self, token: str, place: Place, mark: str, phase: Phase) -> bytes:
+        """The commit that follows ``place`` and publishes the dead letters that are asked for in the state, and no more.
+
+        Where it lands, its ``seq`` tells how many of them were still there.
+        """
+        arguments = self._header(
+            token=token,
+            expected=place.commits,
+            follows=place.mark,
+            mark=mark,
+            session_id=self._session_id,
+            cursor=_text(place.cursor or ""),
+            ordinal=place.ordinal,
+            phase=phase.value,
+            now=f"{time.time():.3f}",
+            blob=b"",
+            keep_blobs=0,
+        )
+        return COMMIT.pack(self._keys, [*arguments, b"l"])
+
     async def commit(self, packed: bytes) -> CommitResult:
         """Send it. Raises SinkFault where Redis did not carry it out, or did not say whether it did."""
         reply = await self._link.run(self._commit, packed)

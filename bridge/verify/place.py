@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bridge.verify.entries import Entry, Letter, accuse, aliases, position, reuse_of, without_id
@@ -37,6 +37,11 @@ class DeadLetters:
 
     letters: list[Letter] = field(default_factory=list)
     removed_until: int = -1
+
+    def with_(self, replayed: Iterable[Letter]) -> DeadLetters:
+        """The same with those that have become entries since, where they stood."""
+        letters = sorted((*self.letters, *replayed), key=lambda letter: position(letter.entry))
+        return DeadLetters(letters, self.removed_until)
 
 
 class PlaceCheck:

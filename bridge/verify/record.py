@@ -21,7 +21,9 @@ class Sent(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """One entry of the stream, reduced to what is compared. ``gap``: a marker that declares a hole."""
+    """One entry of the stream, reduced to what is compared. ``gap``: a marker that declares a hole. ``replayed``: it was
+    a dead letter once, so it stands where it may.
+    """
 
     entry: str
     id: str
@@ -29,6 +31,7 @@ class Delivered(NamedTuple):
     sha256: str
     after: str | None
     gap: bool
+    replayed: bool = False
 
 
 def delivered(entry: Entry) -> Delivered | None:
@@ -39,7 +42,7 @@ def delivered(entry: Entry) -> Delivered | None:
     digest = "" if gap else hashlib.sha256(_as_read(entry.data)).hexdigest()
     parts = None if gap else without_id(entry.id, entry.hash8)
     after = parts.after if parts and parts.made else None
-    return Delivered(entry.entry, entry.id, entry.seq, digest, after, gap)
+    return Delivered(entry.entry, entry.id, entry.seq, digest, after, gap, bool(entry.dead_letter))
 
 
 def _as_read(data: bytes) -> bytes:
@@ -95,6 +98,8 @@ class _Comparison:
         if at is None:
             return
         self._done[at] = 1
+        if entry.replayed:
+            return
         if self._first is None:
             self._first = at
         if self._gap_from is not None and at > self._reached:
