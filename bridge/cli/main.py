@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from bridge.cli.config import add_config_commands
 from bridge.cli.demo import add_demo_command
+from bridge.cli.letters import add_letter_commands
 from bridge.cli.options import ExitCode, Parser
 from bridge.cli.run import add_run_command
 from bridge.cli.simulate import add_simulate_command
@@ -72,5 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     add_simulate_command(commands)
     add_verify_command(commands)
     add_tail_command(commands)
+    add_letter_commands(commands)
     add_config_commands(commands)
     return parser

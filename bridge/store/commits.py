@@ -98,7 +98,7 @@ class RedisSink:
         return pack_large(arguments) if data_bytes > LARGE_BYTES * events else pack(*arguments)
 
     def pack_replay(self, token: str, place: Place, mark: str, phase: Phase) -> bytes:
-        """The commit that follows ``place`` and publishes the dead letters that are asked for in the state, and no more.
+        """The commit that follows ``place`` and publishes those dead letters that the state asks for, and no more.
 
         Where it lands, its ``seq`` tells how many of them were still there.
         """

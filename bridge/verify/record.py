@@ -21,8 +21,9 @@ class Sent(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """One entry of the stream, reduced to what is compared. ``gap``: a marker that declares a hole. ``replayed``: it was
-    a dead letter once, so it stands where it may.
+    """One entry of the stream, reduced to what is compared. ``gap``: a marker that declares a hole.
+
+    ``replayed``: it was a dead letter once, and was published behind whatever came meanwhile.
     """
 
     entry: str
