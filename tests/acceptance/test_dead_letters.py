@@ -116,7 +116,7 @@ async def test_an_operator_finds_reads_and_removes_what_is_no_event(rig: Rig) ->
     code, output, _ = await run(rig, session, "list", "--session", "other")
     assert (code, output) == (0, b"no such dead letters\n")
 
-    (raw,) = [fields[b"data"] for _, fields in await rig.client.xrange(keys_of(session).dead_letter, count=1)]
+    raw: Any = (await rig.raw_entries(keys_of(session).dead_letter))[0][1][b"data"]
     assert (await run(rig, session, "show", first["letter"], "--raw"))[:2] == (0, raw)
     code, output, _ = await run(rig, session, "show", first["letter"])
     assert code == 0
@@ -162,7 +162,8 @@ async def test_what_a_terminal_obeys_is_escaped_and_the_raw_bytes_are_whole(rig:
         "detail": "\x1b[31m",
         "data": evil,
     }
-    entry = (await rig.client.xadd(keys_of(session).dead_letter, fields)).decode()
+    added: Any = await rig.client.xadd(keys_of(session).dead_letter, fields)
+    entry = added.decode()
     for arguments in (("list",), ("show", entry)):
         code, output, _ = await run(rig, session, *arguments)
         assert code == 0
