@@ -18,7 +18,7 @@ import structlog
 
 from bridge.backoff import Backoff
 from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, Counts, counts_in, records_in
-from bridge.delivery.window import Seal, Window
+from bridge.delivery.window import Window
 from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.model.labels import CommitOutcome, DeadLetterReason, Phase
 from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fenced, Lost, RolledBack
@@ -26,7 +26,7 @@ from bridge.model.place import Place
 from bridge.model.records import Piece
 from bridge.session.buffer import Buffer
 from bridge.session.context import SessionContext
-from bridge.session.flights import Flight, Outage, Rejected
+from bridge.session.flights import Flight, Outage, Rejected, replaying
 from bridge.session.refusals import Refusals, without_holes
 
 __all__ = ["Committer"]
@@ -128,7 +128,7 @@ class Committer:
 
     def _next(self) -> Flight:
         if self._replays:
-            return self._replaying()
+            return replaying(self._context, self.place)
         # A marker may come in front of each event while numbers are given out for the second time.
         share = 3 if self._reissue else 1
         batch = self._buffer.take(-(-self._size.events // share), self._max_bytes, MAX_ARGUMENTS // share)
@@ -150,21 +150,6 @@ class Committer:
         packed = self._context.sink.pack(self._context.lease.token, place, after, batch, seal, phase)
         return Flight(
             batch=batch, counts=counts, seal=seal, after=after, phase=phase, packed=packed, started=time.monotonic()
-        )
-
-    def _replaying(self) -> Flight:
-        place = self.place
-        after = place._replace(commits=place.commits + 1, mark=f"{random.getrandbits(48):012x}")
-        packed = self._context.sink.pack_replay(self._context.lease.token, place, after.mark, Phase.ACTIVE)
-        return Flight(
-            batch=(),
-            counts=Counts(0, 0, 0),
-            seal=Seal(),
-            after=after,
-            phase=Phase.ACTIVE,
-            packed=packed,
-            started=time.monotonic(),
-            replays=True,
         )
 
     def _answered(self, reply: asyncio.Future[object]) -> None:
