@@ -160,8 +160,10 @@ def _add_run(arguments: list[Argument], run: Run, stamp: bytes) -> None:
 def _add_marker(arguments: list[Argument], record: Record, skip: int, stamp: bytes) -> None:
     if record.type:
         arguments += (b"m", _text(record.key), record.type, record.data, stamp, skip)
-    else:  # markers are turned off
+    elif skip:  # markers are turned off
         arguments += (b"s", skip)
+    else:  # an event that was filtered out
+        arguments.append(b"f")
 
 
 def _add_dead_letter(arguments: list[Argument], record: Record, stamp: bytes) -> None:

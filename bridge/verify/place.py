@@ -20,11 +20,12 @@ NOWHERE: Places = frozenset((("0", 0),))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The committed place as it stands in the state hash."""
+    """The committed place as it stands in the state hash. ``filtered``: so many events moved it and left no entry."""
 
     cursor: str | None
     seq: int
     ordinal: int
+    filtered: int = 0
 
 
 @dataclass(slots=True)

@@ -5,19 +5,38 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from bridge.verify.entries import GAP, Entry, aliases, reuse_of, without_id
 from bridge.verify.report import FaultKind, Findings
 
-__all__ = ["Delivered", "Sent", "compare", "delivered"]
+__all__ = ["Delivered", "Filter", "Sent", "compare", "delivered"]
+
+
+class Filter(NamedTuple):
+    """Globs of the types that are published, and of those that are not."""
+
+    include: Sequence[str] = ("*",)
+    exclude: Sequence[str] = ()
+
+    def drops(self, type: str | None) -> bool:
+        """Whether an event of this type need not be there. One without a type is a dead letter, and is."""
+        if type is None:
+            return False
+        taken = any(fnmatchcase(type, glob) for glob in self.include)
+        return not taken or any(fnmatchcase(type, glob) for glob in self.exclude)
 
 
 class Sent(NamedTuple):
-    """One event that the server has sent, in the server's order. ``sha256`` is hexadecimal."""
+    """One event that the server has sent, in the server's order. ``sha256`` is hexadecimal.
+
+    ``filtered``: it need not be there, but may, from before the filter.
+    """
 
     id: str | None
     sha256: str
+    filtered: bool = False
 
 
 class Delivered(NamedTuple):
@@ -124,11 +143,11 @@ class _Comparison:
         passed = max(self._reached, min((at for at in places if at >= self._reached), default=-1))
         begin = (self._first or 0) if trimmed else 0
         for at in range(begin, passed + 1):
-            if not self._done[at]:
+            if not self._done[at] and not self._sent[at].filtered:
                 one = self._sent[at]
                 detail = f"event {at + 1} of the server's record, sha256 {one.sha256[:12]}…"
                 self._findings.fault(FaultKind.MISSING, detail, id=one.id)
-        return sum(1 for at in range(passed + 1, len(self._sent)) if not self._done[at])
+        return sum(1 for at in range(passed + 1, len(self._sent)) if not self._done[at] and not self._sent[at].filtered)
 
     def _match(self, entry: Delivered) -> int | None:
         """The position of the event that this entry is, or None with a fault or a note."""

@@ -16,6 +16,7 @@ from bridge.verify.report import FaultKind, Findings, SessionReport
 
 __all__ = ["SessionCheck"]
 
+ANY_TIME = 1 << 62  # milliseconds
 CLOCKS_APART_SECONDS = 5.0  # two clocks are never compared for a verdict, but a person should know
 
 
@@ -100,7 +101,10 @@ class SessionCheck:
         own_ids = {*server_ids, *((state.cursor,) if state and state.cursor else ())}
         self._numbers.conclude(state.seq if state else None, oldest_entry)
         self._repeats.conclude(own_ids)
-        self._place.conclude(state, self._dead.with_(self._replayed), self._repeats.knows, own_ids)
+        dead = self._dead.with_(self._replayed)
+        if state and state.filtered:  # an event that was filtered out moves the place as a letter does that is gone
+            dead.removed_until = ANY_TIME
+        self._place.conclude(state, dead, self._repeats.knows, own_ids)
         self._compare_seq(state)
         self._tell()
         return SessionReport(
