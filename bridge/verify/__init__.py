@@ -58,7 +58,8 @@ What Redis alone can't tell:
   cursor or the server's record knows it. Anything else counts as the server's own.
 - Events without an id may be there more than once: that is noted, not a fault.
 - Events that were filtered out (``events.include``, ``events.exclude``): with any of them the place may stand further
-  on than entries and dead letters tell, and is only held not to be further back.
+  on than entries and dead letters tell, and is only held not to be further back. A server that uses the id of an older
+  event again, for one that is filtered out, seems to have moved it back until the next event stands there.
 - Where a dead letter that was published later belongs: it has its own id and a number, and the field ``dead_letter``
   takes it out of the order, of its own ordinals and of the place.
 - The order of an entry and a dead letter of one commit. After an id that came again, or an event after an older id,

@@ -114,7 +114,7 @@ class PlaceCheck:
         if found in fitting or any(found[0] == cursor and found[1] >= ordinal for cursor, ordinal in at_least):
             return
         unknown_since = self._tail_since if self._counted else max(self._at, 0)
-        if dead.removed_until >= unknown_since and self._may_be_beyond(found, knows):
+        if dead.removed_until >= unknown_since and self._may_be_beyond(found, knows, unset=state.cursor is None):
             return
         fits = any(found[0] == cursor for cursor, _ in fitting | at_least)
         said = f"the state says ordinal {state.ordinal}" if fits else f"the cursor is {state.cursor or 'none'}"
@@ -178,12 +178,12 @@ class PlaceCheck:
             return own, _places(aliases(reuse.base), 0)
         return own, frozenset()
 
-    def _may_be_beyond(self, found: tuple[str, int], knows: Callable[[str], bool]) -> bool:
+    def _may_be_beyond(self, found: tuple[str, int], knows: Callable[[str], bool], *, unset: bool) -> bool:
         """The place may be that of a dead letter which is no longer there: further on, but never further back."""
         cursor, ordinal = found
         if any(cursor == one and ordinal >= least for one, least in self._fitting):
             return True
-        return cursor != "0" and not any(knows(one) for one in aliases(cursor))
+        return not unset and not any(knows(one) for one in aliases(cursor))
 
 
 def _places(cursors: Sequence[str] | frozenset[str], ordinal: int) -> Places:
