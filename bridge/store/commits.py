@@ -102,20 +102,12 @@ class RedisSink:
 
         Where it lands, its ``seq`` tells how many of them were still there.
         """
-        arguments = self._header(
-            token=token,
-            expected=place.commits,
-            follows=place.mark,
-            mark=mark,
-            session_id=self._session_id,
-            cursor=_text(place.cursor or ""),
-            ordinal=place.ordinal,
-            phase=phase.value,
-            now=f"{time.time():.3f}",
-            blob=b"",
-            keep_blobs=0,
+        return pack(
+            *self._call,
+            *(token, place.commits, place.mark, mark, self._session_id, _text(place.cursor or "")),  # as HEADER
+            *(place.ordinal, phase, f"{time.time():.3f}", *self._trims, b"", 0),
+            b"l",
         )
-        return COMMIT.pack(self._keys, [*arguments, b"l"])
 
     async def commit(self, packed: bytes) -> CommitResult:
         """Send it. Raises SinkFault where Redis did not carry it out, or did not say whether it did."""
