@@ -17,15 +17,14 @@
 -- Answers {'OK', seq, stream length}, {'ALREADY', seq, stream length, mark of the commit that landed}, {'FENCED', commits
 -- when the other one took over}, {'ROLLED_BACK', commits, mark of the last of them, seq, stream length} or {'LOST'}; an
 -- error when Redis refuses a write, and then nothing has changed. Where several commits were under way, the mark in
--- 'ROLLED_BACK' may be that of one behind this: then both have landed, and nothing was rolled back. Behind 'OK' stands
--- what `retain` has to tell, if anything.
+-- 'ROLLED_BACK' may be that of one behind this: then both have landed, and nothing was rolled back.
 
 local stream, state, seen, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local token, expected, follows, mark, session_id, cursor, ordinal, phase, now, max_length, max_age_ms, unread_cap,
-  max_letters, blob, keep_blobs = unpack(ARGV, 1, 15) -- '' is none; 0 keeps all blobs, and all that is unread
+local token, expected, follows, mark, session_id, cursor, ordinal, phase, now,
+  max_length, max_age_ms, max_letters, blob, keep_blobs = unpack(ARGV, 1, 14) -- '' is none; 0 keeps all blobs
 expected = tonumber(expected)
 
-local stands = redis.call('HMGET', state, 'token', 'commits', 'mark', 'seq', 'taken', 'letters', 'updated_at')
+local stands = redis.call('HMGET', state, 'token', 'commits', 'mark', 'seq', 'taken', 'letters')
 if not stands[1] then
   if expected > 0 then return { 'LOST' } end
   return { 'FENCED', 0 }
@@ -71,7 +70,7 @@ if blob ~= '' then
 end
 
 local argv, call = ARGV, redis.pcall -- locals are faster, and this loop runs once per event
-local at, last = 16, #argv
+local at, last = 15, #argv
 while at <= last do
   local kind = argv[at]
   local added
@@ -158,21 +157,11 @@ if type(written) == 'table' then return refuse(written) end
 
 -- From here on the commit stands. Trimming comes after it, and may fail without harm: the next commit trims again.
 if keep_blobs ~= '0' then redis.pcall('LTRIM', seen, '-' .. keep_blobs, -1) end
-local told = 0
-if unread_cap ~= '' then
-  if #entries > 0 then
-    local limits = { max_length = tonumber(max_length), max_age_ms = tonumber(max_age_ms), cap = tonumber(unread_cap) }
-    if limits.cap == 0 then limits.cap = nil end
-    -- It is of retention.lua, which stands in front of this where there is an unread_cap.
-    told = retain(stream, #entries, entries[#entries], limits, tonumber(now), tonumber(stands[7]))
-  end
-else
-  if max_length ~= '' then redis.pcall('XTRIM', stream, 'MAXLEN', '~', max_length) end
-  if max_age_ms ~= '' and #entries > 0 then
-    -- An entry's age is told by the newest entry's id: one clock, that of Redis, has written both.
-    local newest = tonumber(string.match(entries[#entries], '^%d+'))
-    redis.pcall('XTRIM', stream, 'MINID', '~', string.format('%.0f', math.max(0, newest - tonumber(max_age_ms))))
-  end
+if max_length ~= '' then redis.pcall('XTRIM', stream, 'MAXLEN', '~', max_length) end
+if max_age_ms ~= '' and #entries > 0 then
+  -- An entry's age is told by the newest entry's id: one clock, that of Redis, has written both.
+  local newest = tonumber(string.match(entries[#entries], '^%d+'))
+  redis.pcall('XTRIM', stream, 'MINID', '~', string.format('%.0f', math.max(0, newest - tonumber(max_age_ms))))
 end
 if #letters > 0 or removed then
   -- As `seq` counts events: to tell whether the window is whole.
@@ -184,5 +173,5 @@ if filtered > 0 then -- for who judges: the place may stand behind more than ent
   redis.pcall('HSET', state, 'filtered', (tonumber(redis.call('HGET', state, 'filtered') or 0) or 0) + filtered)
 end
 if replayed then redis.pcall('HDEL', state, 'replay') end
-local trimmed = max_length ~= '' or max_age_ms ~= '' or unread_cap ~= ''
-return { 'OK', seq, trimmed and redis.call('XLEN', stream) or length + #entries, told ~= 0 and told or nil }
+local trimmed = max_length ~= '' or max_age_ms ~= ''
+return { 'OK', seq, trimmed and redis.call('XLEN', stream) or length + #entries }
