@@ -12,6 +12,7 @@ from typing import NoReturn
 from bridge.cli.config import add_config_commands
 from bridge.cli.demo import add_demo_command
 from bridge.cli.doctor import add_doctor_command
+from bridge.cli.letters import add_letter_commands
 from bridge.cli.options import ExitCode, Parser
 from bridge.cli.run import add_run_command
 from bridge.cli.sessions.parsers import add_drain_command, add_sessions_commands
@@ -78,5 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     add_tail_command(commands)
     add_sessions_commands(commands)
     add_drain_command(commands)
+    add_letter_commands(commands)
     add_config_commands(commands)
     return parser

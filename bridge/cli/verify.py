@@ -70,9 +70,10 @@ def _verify(options: argparse.Namespace) -> ExitCode:
 
 async def _report(options: argparse.Namespace, settings: Any, targets: list[StreamTarget]) -> Report:
     from bridge.operations.redis_client import check_contact, open_client
-    from bridge.verify import verify
+    from bridge.verify import Filter, verify
 
     url = options.simulator and options.simulator.rstrip("/").removesuffix("/control")
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
-        return await verify(client, targets, simulator_url=url, settle_seconds=options.settle)
+        filter = Filter(settings.events.include, settings.events.exclude)
+        return await verify(client, targets, simulator_url=url, settle_seconds=options.settle, filter=filter)

@@ -21,6 +21,7 @@ from bridge.delivery.envelopes import (
     kind_of,
     types_of,
 )
+from bridge.delivery.filters import TypeFilter, passed_over
 from bridge.delivery.markers import escaped, marker, may_need_escape
 from bridge.delivery.replay import ContentReplay, Verdict
 from bridge.delivery.window import Window, digest_of, digests_of, hash8
@@ -47,6 +48,7 @@ class Accepted:
     types: dict[str, int] = field(default_factory=dict)
     heartbeats: int = 0
     duplicates: int = 0
+    filtered: int = 0
     conflicts: int = 0
     masked: int = 0
     overrun: bool = False
@@ -64,22 +66,21 @@ class Intake:
         secrets: Secrets,
         markers: bool = True,
         max_dead_letter_bytes: int = 65536,
+        types: TypeFilter | None = None,
     ) -> None:
         self.cursor = place.cursor
         self._ordinal = place.ordinal
         self._begun = place.seq > 0
-        self._window = window
-        self._secrets = secrets
-        self._markers = markers
+        self._window, self._secrets = window, secrets
+        self._markers, self._types = markers, types
         self._max_dead_letter_bytes = max_dead_letter_bytes
         # Of this connection: the id we stand behind, how many events without an id came since, and whether those
         # are being sent for a second time.
-        self._at = place.cursor
+        self._at = self._cursor_at_open = place.cursor
         self._position = place.ordinal
         self._replaying = False
         self._arrived = False  # the id we stand behind came on this connection, not on one before it
         self._resumed = False
-        self._cursor_at_open = place.cursor
         self._ordinal_at_open = place.ordinal
         self._cursor_digest = b""  # kept apart from the window, which a long replay empties
         self._content: ContentReplay | None = None
@@ -176,7 +177,7 @@ class Intake:
             return None
         if not CONTROL_TYPES.isdisjoint(counts) or not "".join(counts).isascii() or may_need_escape(ids, counts):
             return None
-        if echo(self._secrets, raws, ids):
+        if echo(self._secrets, raws, ids) or (self._types and not self._types.takes_all(counts)):
             return None
         self._window.remember_all(digests)
         self.cursor = self._at = ids[-1]
@@ -308,12 +309,15 @@ class Intake:
         self, event: ServerSentEvent, key: str, kind: Kind, digest: bytes, received_at: float, accepted: Accepted
     ) -> None:
         self._window.remember(key, digest)
-        self._begun = True
         self._gap_open = False
         if isinstance(kind, NotAnEnvelope):
             record = self._dead_letter(event, key, kind, digest, received_at)
+        elif self._types and not self._types.takes(kind):
+            accepted.filtered += 1
+            record = passed_over(key, received_at, digest, self.cursor, self._ordinal)
         else:
             record = Record(key, kind, event.raw, received_at, event.event, digest, self.cursor, self._ordinal)
+        self._begun |= record.skip is None
         accepted.records.append(record)
 
     def _dead_letter(

@@ -54,6 +54,12 @@ class Numbers:
         self._add(first, run)
         self.highest = max(self.highest, first + len(run) - 1)
 
+    def taken(self, first: int, last: int) -> None:
+        """Dead letters have taken these numbers: no event that comes again will bear one of them."""
+        if first <= last:
+            self._holes.append(range(first, last + 1))
+            self.highest = max(self.highest, last)
+
     def _add(self, first: int, run: array[int]) -> None:
         if not run:
             return

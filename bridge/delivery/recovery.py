@@ -39,7 +39,8 @@ class Seed:
 class Trace(NamedTuple):
     """What is kept of an entry; ``digest`` is empty where its bytes tell nothing: of a marker, or cut.
 
-    ``given`` is the key without what escapes it; ``seq`` is 0 for a dead letter, which has no number.
+    ``given`` is the key without what escapes it, empty for a dead letter that was published later: the place had moved
+    on. ``seq`` is 0 for a dead letter, which has no number.
     """
 
     key: str
@@ -52,7 +53,8 @@ def trace_of(entry: Mapping[bytes, bytes]) -> Trace:
     """Raises KeyError or ValueError for an entry that the bridge did not write."""
     key, type = entry[b"id"].decode(), entry[b"type"].decode()
     digest = b"" if is_marker(key, type) else digest_of(entry[b"data"])
-    return Trace(key, unescaped(key, type), int(entry[b"seq"]), digest)
+    given = "" if b"dead_letter" in entry else unescaped(key, type)
+    return Trace(key, given, int(entry[b"seq"]), digest)
 
 
 def trace_of_letter(letter: Mapping[bytes, bytes]) -> Trace:
@@ -78,7 +80,7 @@ def seed_from_traces(traces: Sequence[Trace]) -> Seed | None:
 
 def _cursor_of(traces: Sequence[Trace]) -> tuple[str | None, int]:
     for _, key, _, digest in reversed(traces):
-        if not digest:
+        if not digest or not key:
             continue
         # A server's own id may look like a key of ours; but it does not end with the hash of the data.
         if (made := _WITHOUT_ID.fullmatch(key)) and made["hash"] == hash8(digest):

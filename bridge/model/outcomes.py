@@ -18,6 +18,7 @@ __all__ = [
     "Lost",
     "Over",
     "Refused",
+    "ReplayAsked",
     "RolledBack",
     "Unanswered",
 ]
@@ -125,6 +126,13 @@ class RolledBack:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
     """The state is gone: Redis was emptied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayAsked:
+    """The place is still ours, at so many ``commits``, and somebody asks for dead letters to be published."""
+
+    commits: int
 
 
 CommitResult = Committed | AlreadyCommitted | Fenced | RolledBack | Lost

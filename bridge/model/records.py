@@ -58,7 +58,8 @@ class Record(NamedTuple):
 
     ``cursor`` and ``ordinal`` are the place once this record is committed. A marker takes no part in replay detection,
     so its ``digest`` is empty, and no number, but ``skip`` says how many numbers are left out behind it; without a type
-    it leaves them out and is no entry. A NamedTuple: one is built per event, on the hot path.
+    it leaves them out and is no entry. One that skips none and has no type is an event that was filtered out. A
+    NamedTuple: one is built per event, on the hot path.
     """
 
     key: str

@@ -31,7 +31,7 @@ from bridge.errors import BridgeError
 from bridge.model.keys import hash_tag
 from bridge.operations.redis_client import Client
 
-__all__ = ["Landed", "TailError", "follow", "json_line", "text_line"]
+__all__ = ["Landed", "TailError", "follow", "json_line", "printable", "text_line"]
 
 BLOCK_MILLISECONDS = 1000  # well under every socket time-out: a quiet stream must not look like a dead server
 PAGE_ENTRIES = 200  # of each stream in one reply
@@ -109,9 +109,9 @@ def text_line(landed: Landed, *, columns: int | None = None, labels: Mapping[str
     kind = f"{reason}: {landed.text('detail')}" if reason else landed.text("type")
     words += [landed.text("seq"), landed.text("id"), kind, landed.text("data")]
     if columns is None:
-        return _printable("  ".join(words))
+        return printable("  ".join(words))
     # Cut first, so that an event of megabytes costs no more than a line; then once more, since escapes are longer.
-    return _cut(_printable("  ".join(word[: columns + 1] for word in words)), columns)
+    return _cut(printable("  ".join(word[: columns + 1] for word in words)), columns)
 
 
 def json_line(landed: Landed) -> str:
@@ -180,7 +180,8 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """With escapes for what a terminal would obey."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

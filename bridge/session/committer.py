@@ -17,7 +17,7 @@ from typing import assert_never
 import structlog
 
 from bridge.backoff import Backoff
-from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, counts_in, records_in
+from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, Counts, counts_in, records_in
 from bridge.delivery.window import Window
 from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.model.labels import CommitOutcome, DeadLetterReason, Phase
@@ -26,7 +26,7 @@ from bridge.model.place import Place
 from bridge.model.records import Piece
 from bridge.session.buffer import Buffer
 from bridge.session.context import SessionContext
-from bridge.session.flights import Flight, Outage, Rejected
+from bridge.session.flights import Flight, Outage, Rejected, replaying
 from bridge.session.refusals import Refusals, without_holes
 
 __all__ = ["Committer"]
@@ -67,11 +67,18 @@ class Committer:
         self._sending = False  # what is buffered goes out by itself
         self._called = asyncio.Event()  # there is something for `run` to do
         self._crash: Exception | None = None
+        self._replay = False  # dead letters are asked for: a commit of its own, and nothing beside it
 
     @property
     def in_flight(self) -> int:
         """Records sent, or to be sent again, whose outcome is not known."""
         return sum(flight.events for flight in self._flights)
+
+    def replay_letters(self) -> None:
+        """Publish the dead letters that are asked for in the state, once all that was sent is settled."""
+        if not self._replay:
+            self._replay = True
+            self._send()
 
     async def run(self) -> Fenced | RolledBack | Lost | None:
         """Commit until the buffer is closed and empty (None), or until the place is no longer ours."""
@@ -107,15 +114,22 @@ class Committer:
     def _may_send(self) -> bool:
         waiting, under_way = self._buffer.events, len(self._flights)
         if not under_way:
-            return waiting > 0 or (self._buffer.closed and self.final_phase is not Phase.ACTIVE)
+            return waiting > 0 or self._replays or (self._buffer.closed and self.final_phase is not Phase.ACTIVE)
         if not waiting:
             return False
         enough = waiting >= _WORTH_OVERLAPPING_EVENTS or self._buffer.size_bytes >= _WORTH_OVERLAPPING_BYTES
         # What follows a marker for lost numbers, or a size that is not yet known to pass, waits for the answer.
-        certain = self._reissue is None and not self._size.cautious
+        certain = self._reissue is None and not self._size.cautious and not self._replay
         return enough and certain and under_way < self._context.settings.commit.in_flight
 
+    @property
+    def _replays(self) -> bool:
+        """Letters take the next numbers now. Not while numbers are given out for the second time: they have owners."""
+        return self._replay and self._reissue is None
+
     def _next(self) -> Flight:
+        if self._replays:
+            return replaying(self._context, self.place)
         # A marker may come in front of each event while numbers are given out for the second time.
         share = 3 if self._reissue else 1
         batch = self._buffer.take(-(-self._size.events // share), self._max_bytes, MAX_ARGUMENTS // share)
@@ -189,6 +203,10 @@ class Committer:
         while self._flights[-1] is not flight:
             self._buffer.put_back(self._flights.pop().batch)
         self._flights.clear()
+        if flight.replays:
+            self._replay = False
+            log.error("letters.not_replayed", error=rejected.detail)
+            return
         self._buffer.put_back(self._refusals.answer(without_holes(flight.batch), rejected))
 
     async def _settle(self, flight: Flight, fault: SinkFault | None) -> CommitResult | Rejected:
@@ -216,10 +234,10 @@ class Committer:
                 except SinkFault as raised:
                     fault = raised
             events = without_holes(flight.batch)
-            if fault.kind.meaning is Meaning.CALL and not self._refusals.is_stuck(events):
+            if fault.kind.meaning is Meaning.CALL and (flight.replays or not self._refusals.is_stuck(events)):
                 if unknown:
                     log.warning("commit.unknown", events=flight.events)
-                if unknown or len(events) == 1:
+                if unknown or len(events) <= 1:
                     return await self._learn(flight, fault, outage)
                 return Rejected(detail=fault.detail)
             unknown |= fault.kind.meaning is Meaning.UNKNOWN
@@ -285,6 +303,12 @@ class Committer:
             self._flights.popleft()
         if flight.phase is not Phase.ACTIVE:
             self.final_phase = Phase.ACTIVE  # it stands
+        if flight.replays:
+            self._replay = False
+            published = seq - self.place.seq
+            flight.counts = Counts(0, published, published)
+            self._context.numbers.taken(self.place.seq + 1, seq)
+            log.info("letters.replayed", events=published, seq=seq)
         events, _, published = flight.counts
         self._context.numbers.landed(flight.batch, self.place.seq)
         self.place = flight.after if seq == flight.after.seq else flight.after._replace(seq=seq)

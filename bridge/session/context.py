@@ -27,6 +27,9 @@ class Sink(Protocol):
     def pack(self, token: str, place: Place, after: Place, batch: Sequence[Piece], seal: Seal, phase: Phase) -> bytes:
         """The commit that follows ``place``, to be sent as often as it takes."""
 
+    def pack_replay(self, token: str, place: Place, mark: str, phase: Phase) -> bytes:
+        """The commit that follows ``place`` and publishes the dead letters that are asked for."""
+
     def post(self, packed: bytes, hear: Callable[[asyncio.Future[object]], None]) -> asyncio.Future[object]:
         """Send it behind all that was posted before; the reply is for `read`, or a SinkFault. ``hear`` is called then,
         but never within this call."""

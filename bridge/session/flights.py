@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,16 +17,20 @@ from bridge.errors import SinkFault
 from bridge.model.labels import CommitOutcome, Phase
 from bridge.model.place import Place
 from bridge.model.records import Piece
+from bridge.session.context import SessionContext
 from bridge.telemetry.figures import SessionFigures
 
-__all__ = ["Flight", "Outage", "Rejected"]
+__all__ = ["Flight", "Outage", "Rejected", "replaying"]
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Flight:
-    """A commit that has been sent, or is about to be. ``reply`` is that of its first try."""
+    """A commit that has been sent, or is about to be. ``reply`` is that of its first try.
+
+    ``replays``: it publishes dead letters that somebody asks for; how many there are is told by the answer.
+    """
 
     batch: Sequence[Piece]
     counts: Counts
@@ -35,6 +40,7 @@ class Flight:
     packed: bytes
     started: float  # monotonic seconds
     reply: asyncio.Future[object] | None = None
+    replays: bool = False
 
     @property
     def events(self) -> int:
@@ -48,6 +54,22 @@ class Flight:
             return None
         fault = self.reply.exception()
         return fault if isinstance(fault, SinkFault) else None
+
+
+def replaying(context: SessionContext, place: Place) -> Flight:
+    """The commit behind ``place`` that publishes the dead letters that are asked for. It has to go alone."""
+    after = place._replace(commits=place.commits + 1, mark=f"{random.getrandbits(48):012x}")
+    packed = context.sink.pack_replay(context.lease.token, place, after.mark, Phase.ACTIVE)
+    return Flight(
+        batch=(),
+        counts=Counts(0, 0, 0),
+        seal=Seal(),
+        after=after,
+        phase=Phase.ACTIVE,
+        packed=packed,
+        started=time.monotonic(),
+        replays=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

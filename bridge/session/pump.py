@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from bridge.delivery.filters import TypeFilter
 from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.model.labels import Phase
@@ -65,6 +66,7 @@ class Pump:
             secrets=context.sent_keys,
             markers=settings.stream.markers,
             max_dead_letter_bytes=settings.stream.max_dead_letter_bytes,
+            types=TypeFilter.of(settings.events.include, settings.events.exclude),
         )
         self._reader = Reader(
             session=context.session,
@@ -96,6 +98,10 @@ class Pump:
         """The place is no longer ours, as a renewal of the lease has shown: drop all and return at once."""
         if not self._lost.done():
             self._lost.set_result(outcome)
+
+    def replay_letters(self) -> None:
+        """Publish the dead letters that somebody asks for, behind what was read."""
+        self._committer.replay_letters()
 
     async def run(self) -> Outcome:
         """Read and commit until there is a reason to end."""

@@ -17,12 +17,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.model.keys import NAME_PATTERN
 from bridge.settings.redis_address import RedisAddress, redis_address, redis_url
-from bridge.settings.values import api_base_url, printable_key, proxy_url, session_list
+from bridge.settings.values import api_base_url, glob_list, printable_key, proxy_url, session_list
 
 __all__ = [
     "AdminSettings",
     "CommitSettings",
     "DedupeSettings",
+    "EventsSettings",
     "LeaseSettings",
     "LogSettings",
     "MetricsDetail",
@@ -39,6 +40,8 @@ __all__ = [
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+GlobInput = str | list[str]
+Globs = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(glob_list, json_schema_input_type=GlobInput)]
 KIB, MIB = 1024, 1024 * 1024
 COUNTED = 2**53 - 1  # Lua, JSON and Helm count no further: beyond it a cap would not cap
 
@@ -203,6 +206,15 @@ class StreamSettings(_Section):
     """How much of an undeliverable event a dead letter keeps."""
 
 
+class EventsSettings(_Section):
+    """Which events are published. The rest moves the place on and is counted, as `filtered`."""
+
+    include: Globs = ("*",)
+    """Types to publish, by globs such as `inference.*`: a list, or in the environment also `a,b`. `*` is all."""
+    exclude: Annotated[tuple[str, ...], BeforeValidator(glob_list, json_schema_input_type=GlobInput)] = ()
+    """Types not to publish, though `include` names them. What is no event becomes a dead letter all the same."""
+
+
 class CommitSettings(_Section):
     """One atomic step: a batch of entries and the place after them."""
 
@@ -301,6 +313,7 @@ class Settings(BaseSettings):
     source: SourceSettings = SourceSettings()
     redis: RedisSettings = RedisSettings()
     stream: StreamSettings = StreamSettings()
+    events: EventsSettings = EventsSettings()
     commit: CommitSettings = CommitSettings()
     dedupe: DedupeSettings = DedupeSettings()
     lease: LeaseSettings = LeaseSettings()

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 __all__ = [
     "api_base_url",
+    "glob_list",
     "listed",
     "masked_url",
     "misread_placeholder",
@@ -23,6 +24,17 @@ MASK = "**********"
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")  # what may stand in an Authorization header
 _PLACEHOLDER_OF_OTHERS = re.compile(r"\{[\s{.$]*(session|(session[-_ ]?)?(name|id))[\s}]*\}", re.IGNORECASE)
+
+
+def glob_list(given: object) -> object:
+    """Patterns as a sequence, also from JSON or parted by commas; raise ValueError for one that matches nothing."""
+    if isinstance(given, str):
+        given = json.loads(given) if given.lstrip().startswith("[") else given.split(",")
+    if isinstance(given, list | tuple):
+        given = tuple(one.strip() if isinstance(one, str) else one for one in given)
+        if any(one == "" or (isinstance(one, str) and re.search(r"\s", one)) for one in given):
+            raise ValueError("holds an empty pattern, or one with a blank in it: no type has that")
+    return given
 
 
 def printable_key(text: str) -> str:

@@ -103,6 +103,18 @@ class RedisSink:
                 arguments += (b"n", _text(record.key), _text(record.type), record.data, stamp, _text(record.event))
         return pack_large(arguments) if data_bytes > LARGE_BYTES * events else pack(*arguments)
 
+    def pack_replay(self, token: str, place: Place, mark: str, phase: Phase) -> bytes:
+        """The commit that follows ``place`` and publishes those dead letters that the state asks for, and no more.
+
+        Where it lands, its ``seq`` tells how many of them were still there.
+        """
+        return pack(
+            *self._call,
+            *(token, place.commits, place.mark, mark, self._session_id, _text(place.cursor or "")),  # as HEADER
+            *(place.ordinal, phase, f"{time.time():.3f}", *self._trims, b"", 0),
+            b"l",
+        )
+
     async def commit(self, packed: bytes) -> CommitResult:
         """Send it. Raises SinkFault where Redis did not carry it out, or did not say whether it did."""
         reply = await self._link.run(self._commit, packed)
@@ -146,8 +158,10 @@ def _add_run(arguments: list[Argument], run: Run, stamp: bytes) -> None:
 def _add_marker(arguments: list[Argument], record: Record, skip: int, stamp: bytes) -> None:
     if record.type:
         arguments += (b"m", _text(record.key), record.type, record.data, stamp, skip)
-    else:  # markers are turned off
+    elif skip:  # markers are turned off
         arguments += (b"s", skip)
+    else:  # an event that was filtered out
+        arguments.append(b"f")
 
 
 def _add_dead_letter(arguments: list[Argument], record: Record, stamp: bytes) -> None:

@@ -18,7 +18,7 @@ from bridge.delivery.window import Window
 from bridge.errors import FaultKind, SinkFault
 from bridge.model.keys import SessionKeys
 from bridge.model.labels import Phase
-from bridge.model.outcomes import Fenced, HeldBy, Lost
+from bridge.model.outcomes import Fenced, HeldBy, Lost, ReplayAsked
 from bridge.model.place import Lease, Place
 from bridge.store.link import Argument, RedisLink, Script
 
@@ -94,7 +94,7 @@ class Leases:
                 FaultKind.DAMAGED, f"{detail} - delete both: the place is then read off the stream"
             ) from error
 
-    async def renew(self, keys: SessionKeys, token: str) -> int | Fenced | Lost:
+    async def renew(self, keys: SessionKeys, token: str) -> int | ReplayAsked | Fenced | Lost:
         """Keep a lease; tells how many commits Redis knows of, which an idle session can only learn here.
 
         Raises SinkFault.
@@ -103,6 +103,8 @@ class Leases:
         match await self._link.to(keys.state).run(_RENEW, packed):
             case int(commits):
                 return commits
+            case [b"REPLAY", int(commits)]:
+                return ReplayAsked(commits=commits)
             case [b"FENCED", int(commits)]:
                 return Fenced(commits=commits)
             case b"LOST":

@@ -192,6 +192,7 @@ class SessionFigures:
             self.last_event_at = now
         self.heartbeats += accepted.heartbeats
         self.events_skipped[SkipReason.DUPLICATE] += accepted.duplicates
+        self.events_skipped[SkipReason.FILTERED] += accepted.filtered
         self.secrets_masked += accepted.masked
         self.id_conflicts += accepted.conflicts
         self.replay_overruns += accepted.overrun

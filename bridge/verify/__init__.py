@@ -57,6 +57,11 @@ What Redis alone can't tell:
   beginning is an id of the stream, and that ends with a hash which is not that of the data, counts as a lie, unless the
   cursor or the server's record knows it. Anything else counts as the server's own.
 - Events without an id may be there more than once: that is noted, not a fault.
+- Events that were filtered out (``events.include``, ``events.exclude``): with any of them the place may stand further
+  on than entries and dead letters tell, and is only held not to be further back. A server that uses the id of an older
+  event again, for one that is filtered out, seems to have moved it back until the next event stands there.
+- Where a dead letter that was published later belongs: it has its own id and a number, and the field ``dead_letter``
+  takes it out of the order, of its own ordinals and of the place.
 - The order of an entry and a dead letter of one commit. After an id that came again, or an event after an older id,
   with dead letters around, the ordinal of the state can only be told to be no lower.
 - Dead letters: one that was removed, or its whole stream; their data where it is cut.
@@ -64,5 +69,6 @@ What Redis alone can't tell:
 """
 
 from bridge.verify.reading import StreamTarget, VerifyError, stream_targets, verify
+from bridge.verify.record import Filter
 
-__all__ = ["StreamTarget", "VerifyError", "stream_targets", "verify"]
+__all__ = ["Filter", "StreamTarget", "VerifyError", "stream_targets", "verify"]

@@ -16,7 +16,7 @@ from bridge.verify.report import FaultKind, Findings
 __all__ = ["Entry", "Letter", "accuse", "aliases", "position", "read_entry", "read_letter", "reuse_of", "without_id"]
 
 REQUIRED = (b"id", b"session_id", b"seq", b"type", b"data", b"received_at")
-OPTIONAL = (b"event", b"name")
+OPTIONAL = (b"event", b"name", b"dead_letter")
 LETTER_REQUIRED = (b"id", b"session_id", b"data", b"reason")
 LETTER_OPTIONAL = (b"type", b"received_at", b"event", b"detail", b"truncated", b"name", b"seq")
 CONTROL_TYPES = ("sse.stream.start", "sse.stream.heartbeat", "sse.stream.end")  # never appended
@@ -25,6 +25,7 @@ NUMBERS_LOST = "numbers_lost"
 REWOUND = "rewound"
 
 NUMBER = re.compile(rb"0|[1-9][0-9]{0,15}")  # Redis's scripts count exactly up to 2^53
+_ENTRY = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 _TIME = re.compile(rb"[0-9]{1,11}\.[0-9]{3}")
 _SESSION = re.compile(NAME_PATTERN)
 _WITHOUT_ID = re.compile(r"(?P<after>.*)#(?P<ordinal>[1-9][0-9]{0,14})-(?P<hash>[0-9a-f]{8})", re.DOTALL)
@@ -38,6 +39,7 @@ class Entry(NamedTuple):
     ``declares``: the first and last number that this marker says are lost. ``last_id``: the id before this gap, ``0``
     where there was none. ``rewound``: the id behind which a person has put the place here (``0`` for the start), and
     whether events may stand behind this marker once more. ``wrong``: what its own fields say against it.
+    ``dead_letter``: the entry id it had as a dead letter, before a person had it published; empty for all others.
     """
 
     entry: str
@@ -53,6 +55,7 @@ class Entry(NamedTuple):
     last_id: str | None = None
     rewound: tuple[str, bool] | None = None
     wrong: tuple[str, ...] = ()
+    dead_letter: str = ""
 
     @property
     def is_marker(self) -> bool:
@@ -108,14 +111,18 @@ def read_entry(entry: bytes, fields: Sequence[bytes]) -> Entry | str:
     if values.get(b"event") in (b"", b"message"):
         wrong.append("event is given though it is the usual one")
     if read.is_marker:
-        return _marker(read, wrong, named=b"event" in values)
+        return _marker(read, wrong, named=b"event" in values or b"dead_letter" in values)
     if not read.seq:
         return "seq is no decimal number from 1"
     if fault := _type_fault(read.data, read.type):
         wrong.append(fault)
     if read.type in CONTROL_TYPES:
         wrong.append(f"{read.type} is no lens event")
-    return read._replace(hash8=_hash8(read.data), wrong=tuple(wrong))
+    letter = _text(values.get(b"dead_letter", b""))
+    if b"dead_letter" in values and not (_ENTRY.fullmatch(letter) and position(letter) < position(read.entry)):
+        wrong.append("dead_letter is not the id of an entry written before it")
+        letter = ""
+    return read._replace(hash8=_hash8(read.data), wrong=tuple(wrong), dead_letter=letter)
 
 
 def read_letter(entry: bytes, fields: Sequence[bytes]) -> Letter:
@@ -197,7 +204,7 @@ def _marker(read: Entry, wrong: list[str], *, named: bool) -> Entry:
         wrong.append(f"no marker of the bridge's is called {read.id} and has the type {read.type}")
         return read._replace(wrong=tuple(wrong))
     if named:
-        wrong.append("a marker has no event name")
+        wrong.append("a marker has no event name, and was no dead letter")
     try:
         said = json.loads(read.data)
         reason = said["reason"]

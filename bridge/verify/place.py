@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bridge.verify.entries import Entry, Letter, accuse, aliases, position, reuse_of, without_id
@@ -20,11 +20,12 @@ NOWHERE: Places = frozenset((("0", 0),))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The committed place as it stands in the state hash."""
+    """The committed place as it stands in the state hash. ``filtered``: so many events moved it and left no entry."""
 
     cursor: str | None
     seq: int
     ordinal: int
+    filtered: int = 0
 
 
 @dataclass(slots=True)
@@ -37,6 +38,11 @@ class DeadLetters:
 
     letters: list[Letter] = field(default_factory=list)
     removed_until: int = -1
+
+    def with_(self, replayed: Iterable[Letter]) -> DeadLetters:
+        """The same with those that have become entries since, where they stood."""
+        letters = sorted((*self.letters, *replayed), key=lambda letter: position(letter.entry))
+        return DeadLetters(letters, self.removed_until)
 
 
 class PlaceCheck:
@@ -128,7 +134,7 @@ class PlaceCheck:
         if self._marked and not state.ordinal and state.cursor and (knows(state.cursor) or state.cursor in buried):
             return  # what stood there came again, and the place has passed it
         unknown_since = self._tail_since if self._counted else max(self._at, 0)
-        if dead.removed_until >= unknown_since and self._may_be_beyond(found, knows):
+        if dead.removed_until >= unknown_since and self._may_be_beyond(found, knows, unset=state.cursor is None):
             return
         fits = any(found[0] == cursor for cursor, _ in fitting | at_least)
         said = f"the state says ordinal {state.ordinal}" if fits else f"the cursor is {state.cursor or 'none'}"
@@ -192,12 +198,12 @@ class PlaceCheck:
             return own, _places(aliases(reuse.base), 0)
         return own, frozenset()
 
-    def _may_be_beyond(self, found: tuple[str, int], knows: Callable[[str], bool]) -> bool:
+    def _may_be_beyond(self, found: tuple[str, int], knows: Callable[[str], bool], *, unset: bool) -> bool:
         """The place may be that of a dead letter which is no longer there: further on, but never further back."""
         cursor, ordinal = found
         if any(cursor == one and ordinal >= least for one, least in self._fitting):
             return True
-        return cursor != "0" and not any(knows(one) for one in aliases(cursor))
+        return not unset and not any(knows(one) for one in aliases(cursor))
 
 
 def _places(cursors: Sequence[str] | frozenset[str], ordinal: int) -> Places:

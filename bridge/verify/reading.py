@@ -20,7 +20,7 @@ from bridge.model.keys import session_keys
 from bridge.model.place import Session
 from bridge.verify.entries import CONTROL_TYPES, NUMBER, Entry, position, read_entry, read_letter
 from bridge.verify.place import DeadLetters, State
-from bridge.verify.record import Delivered, Sent, compare, delivered
+from bridge.verify.record import Delivered, Filter, Sent, compare, delivered
 from bridge.verify.report import FaultKind, Findings, Report, SessionReport
 from bridge.verify.session import SessionCheck
 
@@ -30,6 +30,7 @@ PAGE_ENTRIES = 500  # entries a read: 100 MB where each holds an embedding of 20
 SETTLE_PROBE_SECONDS = 0.2
 RECORD_TIMEOUT_SECONDS = 60
 RECORD_PAGE_EVENTS = 20_000
+EVERYTHING = Filter()
 PHASES = ("active", "ended", "gone")
 Client: TypeAlias = "Redis | RedisCluster"
 RAW = ("XRANGE", "XREVRANGE")
@@ -56,12 +57,18 @@ def stream_targets(template: str, sessions: Sequence[Session]) -> list[StreamTar
 
 
 async def verify(
-    client: Client, targets: Sequence[StreamTarget], *, simulator_url: str | None = None, settle_seconds: float = 0.0
+    client: Client,
+    targets: Sequence[StreamTarget],
+    *,
+    simulator_url: str | None = None,
+    settle_seconds: float = 0.0,
+    filter: Filter = EVERYTHING,
 ) -> Report:
     """Check streams, and compare them with a simulator's record where its control URL is given.
 
     ``client`` answers in bytes (no ``decode_responses``). ``settle_seconds``: how long to wait for events that the
-    simulator has sent and that are not committed yet. Raises VerifyError.
+    simulator has sent and that are not committed yet. ``filter``: which of them are to be published.
+    Raises VerifyError.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settle_seconds
@@ -70,7 +77,7 @@ async def verify(
         for target in targets:
             try:
                 with _as_they_are(client) as raw:
-                    reports += await _StreamReader(raw, target, simulator_url).reports()
+                    reports += await _StreamReader(raw, target, simulator_url, filter).reports()
             except (RedisError, RedisClusterException, OSError) as error:
                 raise VerifyError(f"{target.stream_key}: cannot read Redis: {error or type(error).__name__}") from error
         report = Report(sessions=tuple(reports))
@@ -101,10 +108,11 @@ def _as_they_are(client: Client) -> Iterator[Client]:
 class _StreamReader:
     """One reading of one stream."""
 
-    def __init__(self, client: Client, target: StreamTarget, simulator_url: str | None) -> None:
+    def __init__(self, client: Client, target: StreamTarget, simulator_url: str | None, filter: Filter) -> None:
         self._client = client
         self._key = target.stream_key
         self._simulator_url = simulator_url
+        self._filter = filter
         self._checks = {one.session_id: SessionCheck(one, self._key) for one in target.sessions}
         self._delivered: dict[str, list[Delivered]] = {}
         self._malformed = Findings()
@@ -121,7 +129,7 @@ class _StreamReader:
         found = []
         for session_id, check in self._checks.items():
             state = _state(self._states[session_id], check.findings)
-            sent = await _record(self._simulator_url, session_id) if self._simulator_url else []
+            sent = await _record(self._simulator_url, session_id, self._filter) if self._simulator_url else []
             pending = self._compare(check, state, sent) if self._simulator_url else None
             ids = {one.id for one in sent if one.id}
             found.append(check.report(state, oldest_entry=oldest_entry, server_ids=ids, pending=pending))
@@ -241,7 +249,7 @@ def _as_it_is(response: Any, **options: Any) -> Any:
     return response
 
 
-async def _record(simulator_url: str, session_id: str) -> list[Sent]:
+async def _record(simulator_url: str, session_id: str, filter: Filter) -> list[Sent]:
     """What the simulator says it has sent. Raises VerifyError."""
     url = f"{simulator_url.rstrip('/')}/control/sessions/{session_id}/record"
     timeout = aiohttp.ClientTimeout(total=RECORD_TIMEOUT_SECONDS)
@@ -256,7 +264,8 @@ async def _record(simulator_url: str, session_id: str) -> list[Sent]:
                     told = await response.json()
                 events += told["events"]
                 more = bool(told["events"]) and len(events) < told["count"]
-        return [Sent(one["id"], one["sha256"]) for one in events if one["type"] not in CONTROL_TYPES]
+        sent = (one for one in events if one["type"] not in CONTROL_TYPES)
+        return [Sent(one["id"], one["sha256"], filter.drops(one["type"])) for one in sent]
     except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError) as error:
         raise VerifyError(f"{url}: no record to be had: {error or type(error).__name__}") from error
 
@@ -265,7 +274,7 @@ def _state(fields: dict[bytes, bytes], findings: Findings) -> State | None:
     if not fields:
         return None
     numbers = {}
-    for name in ("seq", "ordinal", "commits"):
+    for name in ("seq", "ordinal", "commits", "filtered"):
         raw = fields.get(name.encode(), b"0")
         if not NUMBER.fullmatch(raw):
             findings.fault(FaultKind.STATE_MISMATCH, f"{name} of the state is no number")
@@ -274,7 +283,7 @@ def _state(fields: dict[bytes, bytes], findings: Findings) -> State | None:
     if (phase := fields.get(b"phase", b"active").decode(errors="backslashreplace")) not in PHASES:
         findings.fault(FaultKind.STATE_MISMATCH, f"the state has the phase {phase}")
     cursor = fields.get(b"cursor", b"").decode(errors="backslashreplace")
-    return State(cursor=cursor or None, seq=numbers["seq"], ordinal=numbers["ordinal"])
+    return State(cursor=cursor or None, seq=numbers["seq"], ordinal=numbers["ordinal"], filtered=numbers["filtered"])
 
 
 def _milliseconds(entry: bytes) -> int:

@@ -5,24 +5,45 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from bridge.verify.entries import GAP, Entry, aliases, reuse_of, without_id
 from bridge.verify.report import FaultKind, Findings
 
-__all__ = ["Delivered", "Sent", "compare", "delivered"]
+__all__ = ["Delivered", "Filter", "Sent", "compare", "delivered"]
+
+
+class Filter(NamedTuple):
+    """Globs of the types that are published, and of those that are not."""
+
+    include: Sequence[str] = ("*",)
+    exclude: Sequence[str] = ()
+
+    def drops(self, type: str | None) -> bool:
+        """Whether an event of this type need not be there. One without a type is a dead letter, and is."""
+        if type is None:
+            return False
+        taken = any(fnmatchcase(type, glob) for glob in self.include)
+        return not taken or any(fnmatchcase(type, glob) for glob in self.exclude)
 
 
 class Sent(NamedTuple):
-    """One event that the server has sent, in the server's order. ``sha256`` is hexadecimal."""
+    """One event that the server has sent, in the server's order. ``sha256`` is hexadecimal.
+
+    ``filtered``: it need not be there, but may, from before the filter.
+    """
 
     id: str | None
     sha256: str
+    filtered: bool = False
 
 
 class Delivered(NamedTuple):
     """One entry of the stream, reduced to what is compared. ``gap``: a marker that declares a hole; ``rewound``: where
-    a person has put the place, and whether events may come again from there."""
+    a person has put the place, and whether events may come again from there; ``replayed``: it was a dead letter once,
+    and was published behind whatever came meanwhile.
+    """
 
     entry: str
     id: str
@@ -31,6 +52,7 @@ class Delivered(NamedTuple):
     after: str | None
     gap: bool
     rewound: tuple[str, bool] | None = None
+    replayed: bool = False
 
 
 def delivered(entry: Entry) -> Delivered | None:
@@ -41,7 +63,7 @@ def delivered(entry: Entry) -> Delivered | None:
     digest = "" if gap else hashlib.sha256(_as_read(entry.data)).hexdigest()
     parts = None if gap else without_id(entry.id, entry.hash8)
     after = parts.after if parts and parts.made else None
-    return Delivered(entry.entry, entry.id, entry.seq, digest, after, gap, entry.rewound)
+    return Delivered(entry.entry, entry.id, entry.seq, digest, after, gap, entry.rewound, bool(entry.dead_letter))
 
 
 def _as_read(data: bytes) -> bytes:
@@ -103,6 +125,8 @@ class _Comparison:
         if at is None:
             return
         self._done[at] = self._stands[at] = 1
+        if entry.replayed:
+            return
         if self._first is None:
             self._first = at
         if self._gap_from is not None and at > self._reached:
@@ -148,11 +172,11 @@ class _Comparison:
         passed = max(furthest, min((at for at in places if at >= furthest), default=-1))
         begin = (self._first or 0) if trimmed else 0
         for at in range(begin, passed + 1):
-            if not self._done[at]:
+            if not self._done[at] and not self._sent[at].filtered:
                 one = self._sent[at]
                 detail = f"event {at + 1} of the server's record, sha256 {one.sha256[:12]}…"
                 self._findings.fault(FaultKind.MISSING, detail, id=one.id)
-        return sum(1 for at in range(passed + 1, len(self._sent)) if not self._done[at])
+        return sum(1 for at in range(passed + 1, len(self._sent)) if not self._done[at] and not self._sent[at].filtered)
 
     def _match(self, entry: Delivered) -> int | None:
         """The position of the event that this entry is, or None with a fault or a note."""

@@ -85,7 +85,8 @@ class SessionReport:
     """One session in one stream. ``pending`` is None where there was no record of the server's to compare with.
 
     ``begins_late``: the first entry left is not the session's first. ``numbers_lost``: numbers that gap markers declare
-    lost. ``numbered_markers``: markers with a number of their own, as an earlier release wrote them.
+    lost. ``replayed``: events that were dead letters once. ``numbered_markers``: markers with a number of their own, as
+    an earlier release wrote them.
     """
 
     name: str
@@ -96,6 +97,7 @@ class SessionReport:
     markers: int = 0
     gaps: int = 0
     dead_letters: int = 0
+    replayed: int = 0
     first_seq: int | None = None
     last_seq: int | None = None
     cursor: str | None = None
@@ -174,6 +176,7 @@ class Report:
             (sum(one.begins_late for one in self.sessions), "session", " without its oldest entries"),
             (sum(not one.events for one in self.sessions), "session", " without events (nothing to judge)"),
             (sum(one.dead_letters for one in self.sessions), "dead letter", ""),
+            (sum(one.replayed for one in self.sessions), "dead letter", " published later"),
             (self.pending, "event", " under way"),
         ]
         return "".join(f", {_count(number, noun)}{more}" for number, noun, more in parts if number)

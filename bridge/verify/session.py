@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bridge.model.place import Session
-from bridge.verify.entries import GAP, Entry, accuse, position, without_id
+from bridge.verify.entries import GAP, Entry, Letter, accuse, position, without_id
 from bridge.verify.numbers import NUMBERED, Numbers
 from bridge.verify.place import DeadLetters, PlaceCheck, State
 from bridge.verify.repeats import Repeats
@@ -16,6 +16,7 @@ from bridge.verify.report import FaultKind, Findings, SessionReport
 
 __all__ = ["SessionCheck"]
 
+ANY_TIME = 1 << 62  # milliseconds
 CLOCKS_APART_SECONDS = 5.0  # two clocks are never compared for a verdict, but a person should know
 
 
@@ -32,6 +33,7 @@ class SessionCheck:
         self._repeats = Repeats(self.findings)
         self._suspects: set[int] = set()
         self._dead = DeadLetters()
+        self._replayed: list[Letter] = []  # entries that were dead letters once, as such
         self._early: Entry | None = None  # a marker before the first event
         self._elsewhere: list[Entry] = []  # gap markers whose last id is not that of the event before them
         self._clock_ahead = 0.0
@@ -55,7 +57,10 @@ class SessionCheck:
         self.events += 1
         parts = without_id(entry.id, entry.hash8)
         self.without_id += parts is not None and parts.made
-        self._place.add(entry)
+        if entry.dead_letter:  # the place had moved past it long before it became an entry
+            self._replayed.append(Letter(entry.dead_letter, entry.id, entry.session_id, entry.hash8))
+        else:
+            self._place.add(entry)
         self._clock_ahead = max(self._clock_ahead, entry.received_at - position(entry.entry)[0] / 1000)
 
     def bury(self, dead: DeadLetters) -> None:
@@ -96,7 +101,10 @@ class SessionCheck:
         own_ids = {*server_ids, *((state.cursor,) if state and state.cursor else ())}
         self._numbers.conclude(state.seq if state else None, oldest_entry)
         self._repeats.conclude(own_ids)
-        self._place.conclude(state, self._dead, self._repeats.knows, own_ids)
+        dead = self._dead.with_(self._replayed)
+        if state and state.filtered:  # an event that was filtered out moves the place as a letter does that is gone
+            dead.removed_until = ANY_TIME
+        self._place.conclude(state, dead, self._repeats.knows, own_ids)
         self._compare_seq(state)
         self._tell()
         return SessionReport(
@@ -108,6 +116,7 @@ class SessionCheck:
             markers=self.markers,
             gaps=self.gaps,
             dead_letters=len(self._dead.letters),
+            replayed=len(self._replayed),
             first_seq=self._numbers.first,
             last_seq=self._numbers.last.seq if self._numbers.last else None,
             cursor=state.cursor if state else None,

@@ -14,7 +14,7 @@ from bridge.delivery.window import Window
 from bridge.errors import SinkFault
 from bridge.model.keys import SessionKeys
 from bridge.model.labels import GapReason, Phase, SessionState
-from bridge.model.outcomes import Fenced, HeldBy, Lost, RolledBack
+from bridge.model.outcomes import Fenced, HeldBy, Lost, ReplayAsked, RolledBack
 from bridge.model.place import Lease, Place, Session
 from bridge.model.wishes import fingerprint_of
 from bridge.session.pump import Ended, Outcome, Pump, Stopped
@@ -238,6 +238,10 @@ class SessionHolder:
         except SinkFault as fault:
             self.figures.fail(fault.detail)
             return
+        if isinstance(answer, ReplayAsked):
+            answer = answer.commits
+            if answer >= acknowledged:
+                pump.replay_letters()
         if not isinstance(answer, int):
             pump.interrupt(answer)
         elif answer < acknowledged:

@@ -34,6 +34,7 @@ from tests.support.worker import ROOT, Worker, python_environment, until
 from tests.support.worker_rig import Rig, keys_of
 
 EVENTS = 40
+BOTH = "bridge-operator"  # who has dead letters published or removed needs what a worker and a reader need
 GROUP = "readers"
 # By which redis-py tells its own name, and does not mind. Redis 7.0 does not know it, so nobody could permit it there.
 UNHEARD = {"client|setinfo"}
@@ -55,8 +56,9 @@ class Guarded:
     async def set_up(self, *when: str) -> None:
         """Make the users, with what the README says always and under these comments."""
         for server in self.data:
-            for user in (WORKER, READER):
-                await asked(server, "ACL", "SETUSER", user, "reset", *rules_of(user, *when), user=self._operator)
+            rules = {user: rules_of(user, *when) for user in (WORKER, READER)}
+            for user, permitted in (*rules.items(), (BOTH, rules[WORKER] + rules[READER])):
+                await asked(server, "ACL", "SETUSER", user, "reset", *permitted, user=self._operator)
             await asked(server, "ACL", "LOG", "RESET", user=self._operator)
 
     async def refusals(self) -> set[str]:
@@ -107,11 +109,15 @@ async def test_a_user_with_the_documented_permissions_runs_every_command(
                 extra |= {"redis__durability": "replicated", "redis__durability_timeout_seconds": 0.5}
             worker = rig.worker(*sessions, redis__url=redis.url(WORKER), **extra)
             await _live(rig, worker, sessions)
-            await _read(redis, sessions, {f"BRIDGE_{name.upper()}": str(value) for name, value in extra.items()})
+            variables = {f"BRIDGE_{name.upper()}": str(value) for name, value in extra.items()}
+            await _read(redis, sessions, variables)
+            await _replay(redis, rig, sessions, variables)
             met = worker.said("redis.met")
             assert met
             assert not any("unknown" in one["server"] for one in met)
-            assert await redis.refusals() <= {f"{READER}: command {one}" for one in logged(UNHEARD)}
+            assert await redis.refusals() <= {
+                f"{user}: command {one}" for user in (READER, BOTH) for one in logged(UNHEARD)
+            }
         finally:
             await rig.close()
 
@@ -180,9 +186,11 @@ async def _read(redis: Guarded, sessions: list[SimulatedSession], variables: dic
     """`verify` and `tail` as a user who may only read."""
     ids = ",".join(one.session_id for one in sessions)
     own = {**python_environment(), **variables, "BRIDGE_REDIS__URL": redis.url(READER), "BRIDGE_SESSIONS": ids}
-    code, told = await _command("verify", own)
+    code, told = await _command(own, "verify")
     assert code == 0, told
     assert "no fault found" in told
+    code, told = await _command(own, "dead-letters", "list")
+    assert (code, told) == (0, "no dead letters\n")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bridge", "tail", "--from-start"), env=own, cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
@@ -196,9 +204,39 @@ async def _read(redis: Guarded, sessions: list[SimulatedSession], variables: dic
         await process.communicate()
 
 
-async def _command(name: str, environment: dict[str, str]) -> tuple[int | None, str]:
+async def _replay(redis: Guarded, rig: Rig, sessions: list[SimulatedSession], variables: dict[str, str]) -> None:
+    """A letter that the worker publishes, one that it cannot, and one for which there is no worker any more."""
+    ids = ",".join(one.session_id for one in sessions)
+    own = {**python_environment(), **variables, "BRIDGE_REDIS__URL": redis.url(BOTH), "BRIDGE_SESSIONS": ids}
+    letter: Any = {
+        "id": "old-1",
+        "session_id": sessions[0].session_id,
+        "type": "t",
+        "data": '{"type":"t"}',
+        "received_at": "1.000",
+        "event": "message",
+        "reason": "rejected",
+        "detail": "no",
+        "truncated": "0",
+    }
+    key = keys_of(sessions[0]).dead_letter
+    await rig.client.xadd(key, letter)
+    assert await _command(own, "dead-letters", "replay", "--all") == (0, "1 published, 0 not\n")
+    await rig.client.xadd(key, letter | {"id": "old-2", "data": "[]"})
+    code, told = await _command(own, "dead-letters", "replay", "--all")
+    assert (code, told.splitlines()[-1]) == (1, "0 published, 1 not")
+    assert await _command(own, "dead-letters", "purge", "--older-than", "0s", "--yes") == (0, "1 removed: 1 rejected\n")
+    rig.workers[-1].terminate()
+    assert await rig.workers[-1].exit_code() == 0
+    await rig.client.xadd(key, letter | {"id": "old-3"})
+    assert await _command(own, "dead-letters", "replay", "--all") == (0, "1 published, 0 not\n")
+    published = [entry["id"] for entry in await rig.entries(sessions[0]) if "dead_letter" in entry]
+    assert published == ["old-1", "old-3"]
+
+
+async def _command(environment: dict[str, str], *words: str) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bridge", name), env=environment, cwd=ROOT,
+        *(sys.executable, "-m", "bridge", *words), env=environment, cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import Awaitable, Callable
 
 from bridge.lab.simulator import (
@@ -27,7 +29,8 @@ from tests.soak.orders import (
     remove_session,
     rewind_session,
 )
-from tests.support.worker import Worker
+from tests.support.managed_redis import UNLOVED
+from tests.support.worker import Worker, python_environment
 from tests.support.worker_rig import keys_of
 
 __all__ = ["FAULTS", "Fault"]
@@ -103,6 +106,35 @@ async def poison(night: Night) -> str:
     kind = night.random.choice([one for one in Poison if one is not Poison.OVERSIZE])
     Poisoning(kind=kind).apply(session := night.random.choice(night.with_ids))
     return f"{session.session_id} {kind}"
+
+
+async def refuse_an_event(night: Night) -> str:
+    """Redis refuses an event, and nobody knows why: it becomes a dead letter that could be published."""
+    session = night.random.choice(night.with_ids)
+    ids = [session.emit({"type": "t", "is": UNLOVED.decode(), "n": n}) for n in range(night.random.randint(1, 4))]
+    return f"{session.session_id} {ids}"
+
+
+async def replay_letters(night: Night) -> str:
+    """A person has dead letters published, and loses patience now and then."""
+    named = ",".join(session.session_id for session in night.with_ids)
+    command = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bridge", "dead-letters", "replay", "--reason", "rejected", "--wait", "10"),
+        *("--redis-url", night.rig.server.url, "--sessions", named),
+        env=python_environment(),
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
+    patience = night.random.choice((1.0, 3.0, 20.0))
+    try:
+        async with asyncio.timeout(patience):
+            code = await command.wait()
+    except TimeoutError:
+        command.kill()
+        await command.wait()
+        return f"all, killed after {patience:g} s"
+    return f"all, exit code {code}"
 
 
 async def change_ids(night: Night) -> str:
@@ -231,6 +263,7 @@ async def lack_replicas(night: Night) -> str:
 
 FAULTS: tuple[Fault, ...] = (
     *(drop, drop, drop_at_random, replay, refuse, silence, burst, burst, poison, change_ids),
+    *(refuse_an_event, refuse_an_event, replay_letters),
     *(kill, terminate, pause, hang_redis, roll_back, cut_redis, lose_a_reply, lose_a_reply, flush_scripts),
     *(add_session, remove_session, pause_session, rewind_session, rewind_session, move_session, drain_worker),
     *(evict_lease, evict, lose_window, lose_state, step_clock, fill, lack_replicas),

@@ -26,10 +26,17 @@ class Seen:
     markers: Counter[str] = field(default_factory=Counter)
     last_at: float = field(default_factory=time.monotonic)
     longest_silence_seconds: float = 0.0
+    letters: set[str] = field(default_factory=set)  # numbers that dead letters were published under
     violations: list[str] = field(default_factory=list)
 
-    def take(self, id: str, seq: str, type: str) -> None:
-        """One entry, in the order of the stream."""
+    def take(self, id: str, seq: str, type: str, *, was_letter: bool = False) -> None:
+        """One entry, in the order of the stream.
+
+        A dead letter that was published may be one again after a rollback, and gets another number then.
+        """
+        if was_letter:
+            self.number_of.pop(id, None)
+            self.letters.add(seq)
         if type.startswith("bridge.") and id.startswith("bridge-"):
             self.markers[type] += 1
             return
@@ -38,7 +45,7 @@ class Seen:
         self.last_at = now
         if self.number_of.setdefault(id, seq) != seq:
             self.violations.append(f"{id} had the number {self.number_of[id]}, and now {seq}")
-        elif self.event_of.setdefault(seq, id) != id:
+        elif self.event_of.setdefault(seq, id) != id and seq not in self.letters:
             self.violations.append(f"number {seq} was {self.event_of[seq]}, and now {id}")
         else:
             return
@@ -73,7 +80,7 @@ class Follower:
             for entry_id, fields in page:
                 seen, id, seq = self.seen[name], fields[b"id"].decode(), fields[b"seq"].decode()
                 seen.again += seen.number_of.get(id) == seq
-                seen.take(id, seq, fields[b"type"].decode())
+                seen.take(id, seq, fields[b"type"].decode(), was_letter=b"dead_letter" in fields)
                 self._after[name] = entry_id.decode()
 
     async def _page(self, key: str, after: str) -> Any:

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from bridge.lab.redis_server import RedisServer
 from bridge.lab.simulator import FreshRule, Profile, SimulatedSession, Simulator
+from tests.support.managed_redis import managed_redis
 from tests.support.proxy import Proxy
 from tests.support.steering import steer
 from tests.support.worker import Worker, until
@@ -62,7 +63,8 @@ async def opened(directory: Path, seed: int) -> AsyncIterator[Night]:
         Simulator(control_port=0, seed=seed) as simulator,
         RedisServer() as server,
         Redis.from_url(server.url) as client,
-        Proxy(server.port) as proxy,
+        managed_redis(server.port, max_arguments=1_000_000, max_request_bytes=1 << 30) as service,
+        Proxy(service.port) as proxy,
     ):
         rig = Rig(server, client, simulator, directory)
         sessions = {name: simulator.create_session(name) for name in (*ONLY_A, *BOTH, *ONLY_B, *REGISTERED)}

@@ -1,4 +1,7 @@
-"""A managed Redis service's limits in front of a real Redis: it counts the arguments and bytes of each request."""
+"""A managed Redis service's limits in front of a real Redis: it counts the arguments and bytes of each request.
+
+And one more: an event with `UNLOVED` in its data is refused for good, but for what sets it aside.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ import hiredis
 
 from tests.support.fakes import listening
 
-__all__ = ["ManagedRedis", "managed_redis"]
+__all__ = ["UNLOVED", "ManagedRedis", "managed_redis"]
+
+UNLOVED = b"nobody-wants-this"
 
 HOST = "127.0.0.1"
 
@@ -91,6 +96,9 @@ class ManagedRedis:
         if count > self.max_arguments:
             self.refused += 1
             return b"-ERR max number of arguments exceeded\r\n"
+        if UNLOVED in request and b"$8\r\nrejected\r\n" not in request:
+            self.refused += 1
+            return b"-ERR in words that nobody knows\r\n"
         if len(request) > self.max_request_bytes:
             self.refused += 1
             return b"-ERR max request size exceeded. Limit: %d bytes, Actual: %d bytes\r\n" % (

@@ -107,7 +107,27 @@ def repeated_without_id() -> Stream:
     return plain().replayed("e1", 1, body(7)).event("e6").replayed("e1", 1, body(7)).event("e7").stream
 
 
+def published() -> Writer:
+    """Of three dead letters one was published later, behind what came meanwhile."""
+    writer = plain().letter("e6", body(6), "rejected").letter("e7", body(7), "rejected").letter(None).event("e8")
+    return writer.publish_letter(1)
+
+
 HONEST |= {
+    "a dead letter that was published later": published().stream,
+    "the same at the end of the place": plain().letter("e6", body(6), "rejected").publish_letter().stream,
+    "the same before every event": Writer().letter("e1", body(1), "rejected").publish_letter().event("e2").stream,
+    "the same without an id": plain()
+    .letter(None, body(6), "rejected")
+    .without_id()
+    .publish_letter()
+    .without_id()
+    .stream,
+    "the same behind the end of the session": plain().letter("e6", body(6), "rejected").ended().publish_letter().stream,
+    "two of them against their order": published().event("e9").publish_letter(0).event("e10").stream,
+    "events that are filtered out": plain().filtered("e6").filtered(None).stream,
+    "the same between others": plain().filtered("e6").without_id().filtered("e7").event("e8").filtered(None).stream,
+    "nothing but those": Writer().filtered(None).filtered("e1").filtered(None).stream,
     "an earlier release, then a later one": earlier_and_later(),
     "a dead letter that was purged": purged(),
     "an event without an id at least once": repeated_without_id(),
@@ -346,7 +366,19 @@ lie("the cursor behind, a dead letter removed", FaultKind.STATE_MISMATCH, plain(
 lie("the cursor ahead, an older dead letter removed", FaultKind.STATE_MISMATCH, plain().letter("e6").event("e7"),
     behind_an_old_letter_that_was_purged)  # fmt: skip
 
+lie("the cursor back, events filtered out", FaultKind.STATE_MISMATCH, plain().filtered("e6"), state(cursor="e2"))
+lie("the seq ahead, events filtered out", FaultKind.STATE_MISMATCH, plain().filtered("e6"), state(seq=6))
+
 # Dead letters
+lie("a letter beside its publication", FaultKind.DEAD_LETTER, published(),
+    lambda s: s.letters.append(("1741843299000-0", {**s.letters[0][1], "id": "e7"})))  # fmt: skip
+lie("a publication twice", FaultKind.DUPLICATE, published(),
+    both(lambda s: s.insert(7, {**s.entries[6][1], "seq": 8}), state(seq=8)))  # fmt: skip
+lie("a publication with its old number", FaultKind.OUT_OF_ORDER, published(), both(put(6, seq=3), state(seq=6)))
+lie("a publication of a later letter", FaultKind.MALFORMED, published(), put(6, dead_letter="1999999999999-0"))
+lie("a publication of nothing", FaultKind.MALFORMED, published(), put(6, dead_letter=""))
+lie("a marker that was a dead letter", FaultKind.MALFORMED, plain().gap(), put(5, dead_letter="1-0"))
+lie("a publication that moves the place", FaultKind.STATE_MISMATCH, published(), state(cursor="e7"))
 buried = plain().letter("e6").event("e7")
 for name in ("id", "data", "reason"):
     lie(f"a dead letter without {name}", FaultKind.DEAD_LETTER, buried, letter(**{name: None}))

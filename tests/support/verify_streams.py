@@ -12,7 +12,7 @@ from typing import Any
 from bridge.model.keys import session_keys
 from bridge.model.place import Session
 from bridge.model.records import Record
-from bridge.verify.entries import Entry, read_entry, read_letter
+from bridge.verify.entries import Entry, position, read_entry, read_letter
 from bridge.verify.place import DeadLetters, State
 from bridge.verify.report import FaultKind, SessionReport
 from bridge.verify.session import SessionCheck
@@ -79,7 +79,7 @@ class Writer:
         self.cursor: str | None = None
         self.ordinal = 0
         self.numbered_markers = numbered_markers
-        self._count = 0
+        self._count = self._filtered = 0
         self.milliseconds = BEGIN_MS
         self.one_commit = False  # what is written from now on has one time
 
@@ -120,9 +120,27 @@ class Writer:
         self.stream.letters.append((self._tick(), fields))
         return self.commit()
 
+    def publish_letter(self, at: int = -1, type: str = "inference.result") -> Writer:
+        """A person has a dead letter published: the place stays where it is."""
+        entry, fields = self.stream.letters.pop(at)
+        self.stream.removed_until = max(self.stream.removed_until, int(entry.split("-")[0]))
+        return self._add(fields["id"], fields["data"], type, {"dead_letter": entry})
+
+    def filtered(self, id: str | None) -> Writer:
+        """An event that is filtered out, with an id or without: only the place moves."""
+        if id is None:
+            self.ordinal += 1
+        else:
+            self.cursor, self.ordinal = id, 0
+        self._filtered += 1
+        return self.commit()
+
     def land(self, record: Record) -> Writer:
         """What an intake made, at the place that it says."""
         self.cursor, self.ordinal = record.cursor, record.ordinal
+        if record.skip == 0 and not record.type:
+            self._filtered += 1
+            return self.commit()
         if (dead := record.dead) is None:
             self.seq += not (record.key.startswith("bridge-") and record.type.startswith("bridge."))
             self._append(record.key, record.type, record.data, {})
@@ -184,7 +202,7 @@ class Writer:
         """Move the place past what was written."""
         self.stream.state = {
             "cursor": self.cursor or "", "seq": self.seq, "ordinal": self.ordinal, "commits": self._count,
-            "phase": "active", "token": "1-abc",
+            "phase": "active", "token": "1-abc", "filtered": self._filtered,
         }  # fmt: skip
         return self
 
@@ -204,7 +222,10 @@ def judge(stream: Stream) -> SessionReport:
         if isinstance(again := read_entry(entry_id.encode(), _flat(fields)), Entry):
             check.witness(again)
     told = stream.state
-    state = None if not told else State(cursor=told["cursor"] or None, seq=told["seq"], ordinal=told["ordinal"])
+    state = None
+    if told:
+        numbers = {name: int(told[name]) for name in ("seq", "ordinal", "filtered")}
+        state = State(cursor=told["cursor"] or None, **numbers)
     return check.report(state, oldest_entry=stream.entries[0][0] if stream.entries else None)
 
 
@@ -212,11 +233,11 @@ async def load(redis: Any, stream: Stream) -> None:
     """Put it into a Redis, through its client."""
     for at, (entry_id, fields) in enumerate(stream.entries):
         await redis.execute_command("XADD", KEYS.events, entry_id, *_flat(fields), *stream.extra.get(at, []))
-    for entry_id, fields in stream.letters:
+    gone = [(f"{stream.removed_until}-0", {"id": "gone"})] if stream.removed_until >= 0 else []
+    for entry_id, fields in sorted([*stream.letters, *gone], key=lambda one: position(one[0])):
         await redis.execute_command("XADD", KEYS.dead_letter, entry_id, *_flat(fields))
-    if stream.removed_until >= 0:
-        await redis.execute_command("XADD", KEYS.dead_letter, f"{stream.removed_until}-0", "id", "gone")
-        await redis.xdel(KEYS.dead_letter, f"{stream.removed_until}-0")
+    for entry_id, _ in gone:
+        await redis.xdel(KEYS.dead_letter, entry_id)
     if stream.state:
         await redis.hset(KEYS.state, mapping=stream.state)
 

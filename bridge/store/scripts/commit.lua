@@ -11,7 +11,9 @@
 --         'n' id type data received_at event        an event with another name
 --         'm' id type data received_at skip         a marker: it takes no number, but may skip some
 --         's' skip                                  the same without an entry, where markers are turned off
+--         'f'                                       an event that was filtered out: the place moves on
 --         'd' id type data received_at event reason detail truncated    a dead letter
+--         'l'                                       the dead letters that `replay` in the state names become entries
 -- Answers {'OK', seq, stream length}, {'ALREADY', seq, stream length, mark of the commit that landed}, {'FENCED', commits
 -- when the other one took over}, {'ROLLED_BACK', commits, mark of the last of them, seq, stream length} or {'LOST'}; an
 -- error when Redis refuses a write, and then nothing has changed. Where several commits were under way, the mark in
@@ -50,13 +52,15 @@ local length, letters_length = redis.pcall('XLEN', stream), redis.pcall('XLEN', 
 if type(length) == 'table' then return wrong(length, stream, 'stream') end
 if type(letters_length) == 'table' then return wrong(letters_length, dead, 'stream') end
 
-local entries, letters, pushed = {}, {}, false
+local entries, letters, pushed, filtered = {}, {}, false, 0
+local replayed, contents, removed -- letters to replay: their ids, their fields, whether they are removed
 
 -- Redis may still refuse midway (a stream at its last possible id, a permission taken away): undo, then say so.
 local function refuse(reply)
   if #entries > 0 then redis.pcall('XDEL', stream, unpack(entries)) end
   if #letters > 0 then redis.pcall('XDEL', dead, unpack(letters)) end
   if pushed then redis.pcall('RPOP', seen) end
+  for _, fields in ipairs(removed and contents or {}) do redis.pcall('XADD', dead, '*', unpack(fields)) end
   return reply
 end
 
@@ -103,6 +107,35 @@ while at <= last do
   elseif kind == 's' then
     seq = seq + tonumber(argv[at + 1])
     at = at + 2
+  elseif kind == 'f' then
+    filtered = filtered + 1
+    at = at + 1
+  elseif kind == 'l' then
+    -- Each becomes an entry behind all others, told by the id that it had there, and leaves the dead letters below. One
+    -- that is not there was published before, or purged; after a rollback another one may bear its entry id.
+    replayed, contents = {}, {}
+    local read, list = pcall(cjson.decode, redis.call('HGET', state, 'replay') or '[]')
+    for _, one in ipairs(read and type(list) == 'table' and list or {}) do
+      one = type(one) == 'table' and one or {}
+      local id, key, letter = tostring(one[1]), tostring(one[2]), {}
+      local found = redis.pcall('XREVRANGE', dead, id, id)
+      local fields = found[1] and found[1][2] or {}
+      for n = 1, #fields, 2 do letter[fields[n]] = fields[n + 1] end
+      local same = letter.id and letter.data and string.sub(key, -#letter.id) == letter.id
+      if same and letter.session_id == session_id and letter.truncated == '0' then
+        seq = seq + 1
+        local entry = { 'id', key, 'session_id', session_id, 'seq', seq, 'type', tostring(one[3]),
+          'data', letter.data, 'received_at', letter.received_at or now, 'dead_letter', id }
+        if letter.event and letter.event ~= '' and letter.event ~= 'message' then
+          entry[#entry + 1], entry[#entry + 2] = 'event', letter.event
+        end
+        added = call('XADD', stream, '*', unpack(entry))
+        if type(added) == 'table' then break end
+        entries[#entries + 1], replayed[#replayed + 1], contents[#contents + 1] = added, id, fields
+      end
+    end
+    if type(added) ~= 'table' then added = nil end
+    at = at + 1
   else
     added = call('XADD', dead, '*', 'id', argv[at + 1], 'session_id', session_id,
       'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4], 'event', argv[at + 5],
@@ -111,6 +144,12 @@ while at <= last do
   end
   if type(added) == 'table' then return refuse(added) end
   if kind == 'd' then letters[#letters + 1] = added elseif added then entries[#entries + 1] = added end
+end
+
+if replayed and #replayed > 0 then
+  local reply = redis.pcall('XDEL', dead, unpack(replayed))
+  if type(reply) == 'table' then return refuse(reply) end
+  removed = true
 end
 
 local written = redis.pcall('HSET', state, 'cursor', cursor, 'seq', seq, 'ordinal', ordinal,
@@ -135,10 +174,15 @@ else
     redis.pcall('XTRIM', stream, 'MINID', '~', string.format('%.0f', math.max(0, newest - tonumber(max_age_ms))))
   end
 end
-if #letters > 0 then
+if #letters > 0 or removed then
   -- As `seq` counts events: to tell whether the window is whole.
-  redis.pcall('HSET', state, 'letters', (tonumber(stands[6] or 0) or 0) + #letters)
-  redis.pcall('XTRIM', dead, 'MAXLEN', '~', max_letters)
+  local left = (tonumber(stands[6] or 0) or 0) + #letters - (replayed and #replayed or 0)
+  redis.pcall('HSET', state, 'letters', math.max(0, left))
 end
+if #letters > 0 then redis.pcall('XTRIM', dead, 'MAXLEN', '~', max_letters) end
+if filtered > 0 then -- for who judges: the place may stand behind more than entries and letters
+  redis.pcall('HSET', state, 'filtered', (tonumber(redis.call('HGET', state, 'filtered') or 0) or 0) + filtered)
+end
+if replayed then redis.pcall('HDEL', state, 'replay') end
 local trimmed = max_length ~= '' or max_age_ms ~= '' or unread_cap ~= ''
 return { 'OK', seq, trimmed and redis.call('XLEN', stream) or length + #entries, told ~= 0 and told or nil }

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.delivery.batch import records_in
+from bridge.delivery.filters import TypeFilter
 from bridge.delivery.intake import Accepted, Intake
 from bridge.delivery.window import Window
 from bridge.masking import Secrets
@@ -48,11 +49,11 @@ steps = st.lists(
 class Side:
     """One of the two that are compared."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, types: TypeFilter | None = None) -> None:
         self.window = Window(size)
         secrets = Secrets()
         secrets.add(SECRET)
-        self.intake = Intake(place=START, window=self.window, secrets=secrets)
+        self.intake = Intake(place=START, window=self.window, secrets=secrets, types=types)
         self.intake.opened(resumed=False)
         self.pending: list[Any] = []
         self.blobs: list[bytes] = []
@@ -61,7 +62,7 @@ class Side:
         """What can be seen of it, record by record."""
         self.pending += accepted.records
         records = records_in(accepted.records)
-        counts = (accepted.heartbeats, accepted.duplicates, accepted.conflicts, accepted.masked)
+        counts = (accepted.heartbeats, accepted.duplicates, accepted.filtered, accepted.conflicts, accepted.masked)
         return records, dict(accepted.types), counts, accepted.overrun, accepted.ended
 
     def commit(self) -> None:
@@ -73,10 +74,13 @@ class Side:
 
 
 @settings(max_examples=400)
-@given(steps, st.sampled_from([0, 5, 20, 1000]))
-def test_by_column_or_one_by_one_it_is_the_same(script: list[Any], size: int) -> None:
+@given(steps, st.sampled_from([0, 5, 20, 1000]), st.sampled_from([None, (["*"], ["inference.*"]), (["t"], [])]))
+def test_by_column_or_one_by_one_it_is_the_same(
+    script: list[Any], size: int, globs: tuple[list[str], list[str]] | None
+) -> None:
     """Records, counts, the cursor, and what is remembered, over connections, replays, reuse and secrets."""
-    columns, singly = Side(size), Side(size)
+    types = TypeFilter(*globs) if globs else None
+    columns, singly = Side(size, types), Side(size, types)
     for step in script:
         if isinstance(step, PlainEvents):
             accepted = columns.intake.accept(step, 1.5)

@@ -1,0 +1,52 @@
+"""Which types of events are published, by patterns of their names. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import translate
+
+from bridge.model.records import Record
+
+__all__ = ["TypeFilter", "passed_over"]
+
+_REMEMBERED = 1000  # types whose answer is known: the set is open, and a server may make up one for each event
+
+
+class TypeFilter:
+    """Takes a type that one of ``include`` matches and none of ``exclude``; both are globs, and case matters."""
+
+    def __init__(self, include: Sequence[str], exclude: Sequence[str]) -> None:
+        self._included, self._excluded = _any_of(include), _any_of(exclude)
+        self._known: dict[str, bool] = {}
+
+    @classmethod
+    def of(cls, include: Sequence[str], exclude: Sequence[str]) -> TypeFilter | None:
+        """None where every type is taken: then nothing has to be asked."""
+        return None if "*" in include and not exclude else cls(include, exclude)
+
+    def takes(self, type: str) -> bool:
+        """Whether events of this type are published."""
+        known = self._known.get(type)
+        if known is None:
+            known = bool(self._included.match(type)) and not self._excluded.match(type)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[type] = known
+        return known
+
+    def takes_all(self, types: Iterable[str]) -> bool:
+        """Whether each of these is taken."""
+        return all(map(self.takes, types))
+
+
+def passed_over(key: str, received_at: float, digest: bytes, cursor: str | None, ordinal: int) -> Record:
+    """What is left of an event that is filtered out: the window knows it, and the place moves past it.
+
+    All rules about ids hold for it, so a filter that changes changes the key of no other event.
+    """
+    return Record(key, "", b"", received_at, "", digest, cursor, ordinal, skip=0)
+
+
+def _any_of(globs: Sequence[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, globs)) or r"(?!)")  # of none: a pattern that nothing matches
