@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
-from bridge.delivery.ahead import Ahead
 from bridge.delivery.batch import records_in
 from bridge.delivery.echoes import echo, masked
 from bridge.delivery.envelopes import (
@@ -23,14 +21,14 @@ from bridge.delivery.envelopes import (
 )
 from bridge.delivery.filters import TypeFilter, passed_over
 from bridge.delivery.markers import escaped, marker, may_need_escape
-from bridge.delivery.replay import ContentReplay, Verdict
+from bridge.delivery.replay import Ahead, ContentReplay, Verdict
 from bridge.delivery.window import Window, digest_of, digests_of, hash8
 from bridge.masking import Secrets
 from bridge.model.labels import GapReason
 from bridge.model.place import Place
-from bridge.model.records import DeadLetter, Piece, PlainEvents, Record, Run, ServerSentEvent
+from bridge.model.records import Accepted, DeadLetter, PlainEvents, Record, Run, ServerSentEvent
 
-__all__ = ["HOLD_SECONDS", "Accepted", "Intake"]
+__all__ = ["HOLD_SECONDS", "Intake"]
 
 HOLD_SECONDS = 2.0
 """How long a connection may be idle while it is undecided whether what it brought is a replay. Replays come in one
@@ -38,21 +36,6 @@ burst; while there is no connection the next one decides."""
 
 HOLD_BYTES = 8 * 1024 * 1024
 """How much may be kept back: a window full of embeddings would be 400 MB, and come again with each reconnect."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Accepted:
-    """What a chunk of events came to."""
-
-    records: list[Piece] = field(default_factory=list)
-    types: dict[str, int] = field(default_factory=dict)
-    heartbeats: int = 0
-    duplicates: int = 0
-    filtered: int = 0
-    conflicts: int = 0
-    masked: int = 0
-    overrun: bool = False
-    ended: bool = False
 
 
 class Intake:

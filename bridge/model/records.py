@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bridge.model.labels import DeadLetterReason
 
 __all__ = [
+    "Accepted",
     "DeadLetter",
     "Piece",
     "PlainEvents",
@@ -147,3 +148,18 @@ class Run:
 
 Piece = Record | Run
 """What stands between source and store: a run where all is plain, else a record."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Accepted:
+    """What a chunk of events came to."""
+
+    records: list[Piece] = field(default_factory=list)
+    types: dict[str, int] = field(default_factory=dict)
+    heartbeats: int = 0
+    duplicates: int = 0
+    filtered: int = 0
+    conflicts: int = 0
+    masked: int = 0
+    overrun: bool = False
+    ended: bool = False

@@ -20,7 +20,7 @@ from bridge.backoff import Backoff
 from bridge.delivery.batch import MAX_ARGUMENTS, MAX_REQUEST_BYTES, BatchSize, Counts, counts_in, records_in
 from bridge.delivery.window import Window
 from bridge.errors import FaultKind, Meaning, SinkFault
-from bridge.model.labels import CommitOutcome, DeadLetterReason, Phase
+from bridge.model.labels import CommitOutcome, Phase
 from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fenced, Lost, RolledBack
 from bridge.model.place import Place
 from bridge.model.records import Piece
@@ -60,7 +60,6 @@ class Committer:
             initial_seconds=settings.redis.backoff_initial_seconds, max_seconds=settings.redis.backoff_max_seconds
         )
         self._reissue = context.numbers.reissue(self.place.seq)
-        self._told: set[DeadLetterReason] = set()
         self._retention_told = False
         self._log = log.bind()  # made once: this one is asked with each commit, and mostly has nothing to say
         self._flights: deque[Flight] = deque()
@@ -324,7 +323,7 @@ class Committer:
         figures.stream_length = length
         figures.buffer_events, figures.buffer_bytes = len(self._buffer), self._buffer.size_bytes
         if published < events:
-            self._tell_letters(flight.batch)
+            self._refusals.tell_letters(flight.batch)
         self._log.debug("batch.committed", events=events, seq=seq)
 
     def _note_retention(self, landed: Committed) -> None:
@@ -342,12 +341,3 @@ class Committer:
             log.warning("stream.unread_trimmed", entries=landed.unread_trimmed, length=landed.length)
         else:
             log.warning("stream.not_trimmed", error=landed.not_trimmed)
-
-    def _tell_letters(self, batch: Sequence[Piece]) -> None:
-        # The first of each reason: a server that sends nothing else should not fill the log. The metric has them all.
-        for record in records_in(batch):
-            if record.dead and record.dead.reason not in self._told:
-                self._told.add(record.dead.reason)
-                log.warning(
-                    "event.dead_lettered", reason=record.dead.reason.value, id=record.key, detail=record.dead.detail
-                )

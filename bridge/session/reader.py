@@ -12,11 +12,11 @@ import structlog
 
 from bridge.backoff import Backoff
 from bridge.delivery.complaints import ERROR_TYPE, Complaint, ErrorFrames
-from bridge.delivery.intake import HOLD_SECONDS, Accepted, Intake
+from bridge.delivery.intake import HOLD_SECONDS, Intake
 from bridge.model.labels import ConnectOutcome, DisconnectReason, GapReason, SessionState, SkipReason
 from bridge.model.outcomes import Active, Closed, Lookup, Over, Refused, Unanswered
 from bridge.model.place import Session
-from bridge.model.records import PlainEvents, Run, ServerSentEvent
+from bridge.model.records import Accepted, PlainEvents, Run, ServerSentEvent
 from bridge.session.buffer import Buffer
 from bridge.settings import OnEnd, SourceSettings
 from bridge.telemetry.figures import SessionFigures

@@ -36,6 +36,17 @@ class Refusals:
         self._size = size
         self._max_dead_letter_bytes = max_dead_letter_bytes
         self._in_a_row = 0
+        self._told: set[DeadLetterReason] = set()
+
+    def tell_letters(self, batch: Iterable[Piece]) -> None:
+        """Say what became a dead letter, the first of each reason: a server that sends nothing else should not fill the
+        log. The metric has them all."""
+        for record in records_in(batch):
+            if record.dead and record.dead.reason not in self._told:
+                self._told.add(record.dead.reason)
+                log.warning(
+                    "event.dead_lettered", reason=record.dead.reason.value, id=record.key, detail=record.dead.detail
+                )
 
     def published(self) -> None:
         """An event has landed."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from bridge.delivery.batch import Counts
 from bridge.delivery.envelopes import timestamp_of
-from bridge.delivery.intake import Accepted
 from bridge.model.labels import (
     CommitOutcome,
     ConnectOutcome,
@@ -25,7 +24,7 @@ from bridge.model.labels import (
     SkipReason,
 )
 from bridge.model.place import Place, Session
-from bridge.model.records import Piece, Run
+from bridge.model.records import Accepted, Piece, Run
 
 __all__ = ["EVENT_TYPES", "OTHER", "Histogram", "Kept", "SessionFigures", "SharedFigures"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.delivery.ahead import Ahead
 from bridge.delivery.intake import Intake
+from bridge.delivery.replay import Ahead
 from bridge.delivery.window import Window, digest_of
 from bridge.masking import Secrets
 from bridge.model.labels import GapReason

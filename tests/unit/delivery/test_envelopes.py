@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from bridge.delivery import envelopes
 from bridge.delivery.batch import records_in
 from bridge.delivery.envelopes import NotAnEnvelope, timestamp_of, type_of
-from bridge.delivery.intake import Accepted, Intake
+from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.masking import Secrets
 from bridge.model.labels import DeadLetterReason
 from bridge.model.place import START
-from bridge.model.records import ServerSentEvent
+from bridge.model.records import Accepted, ServerSentEvent
 
 INVALID, MISSING = DeadLetterReason.INVALID_JSON, DeadLetterReason.MISSING_TYPE
 NUL = "\0"

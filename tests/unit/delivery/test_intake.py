@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.delivery.batch import records_in
-from bridge.delivery.intake import HOLD_BYTES, Accepted, Intake
+from bridge.delivery.intake import HOLD_BYTES, Intake
 from bridge.delivery.window import Window, digest_of, hash8
 from bridge.masking import Secrets
 from bridge.model.labels import DeadLetterReason, GapReason
 from bridge.model.place import START, Place
-from bridge.model.records import Record
+from bridge.model.records import Accepted, Record
 from bridge.source.sse import ServerSentEvent
 
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from bridge.delivery.batch import records_in
 from bridge.delivery.filters import TypeFilter
-from bridge.delivery.intake import Accepted, Intake
+from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.masking import Secrets
 from bridge.model.labels import GapReason
 from bridge.model.place import START
-from bridge.model.records import PlainEvents, Run
+from bridge.model.records import Accepted, PlainEvents, Run
 
 SECRET = "sk-very-secret-key"
 _IDS = st.integers(0, 60).map(str) | st.sampled_from(["bridge-1", "bridge-gap-2", f"id-{SECRET}", "a" * 200, "7#1-x"])

@@ -14,7 +14,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from bridge.delivery.batch import counts_in
-from bridge.delivery.intake import Accepted
 from bridge.model.labels import (
     CommitOutcome,
     ConnectOutcome,
@@ -25,7 +24,7 @@ from bridge.model.labels import (
     SkipReason,
 )
 from bridge.model.place import Place, Session
-from bridge.model.records import DeadLetter, Record
+from bridge.model.records import Accepted, DeadLetter, Record
 from bridge.settings import MetricsDetail
 from bridge.telemetry.figures import EVENT_TYPES, Histogram, SessionFigures
 from bridge.telemetry.metrics import Metrics
