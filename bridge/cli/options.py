@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:  # a parser needs no pydantic
     from bridge.settings import Settings
-    from bridge.settings.loading import Configuration
+    from bridge.settings.loading import Configuration, Places
 
-__all__ = ["ExitCode", "Parser", "add_settings", "command", "configuration_of", "number", "settings_of"]
+__all__ = ["ExitCode", "Parser", "add_settings", "command", "configuration_of", "number", "places_of", "settings_of"]
 
 
 class ExitCode(IntEnum):
@@ -86,11 +86,18 @@ def add_settings(parser: argparse.ArgumentParser, *, worker: bool = True) -> Non
         group.add_argument("--log-format", choices=("auto", "json", "console"))
 
 
+def places_of(options: argparse.Namespace) -> Places:
+    """Where the settings come from."""
+    from bridge.settings.loading import Places
+
+    return Places(
+        config_file=options.config, flags={path: getattr(options, name, None) for name, path in _FLAGS.items()}
+    )
+
+
 def configuration_of(options: argparse.Namespace) -> Configuration:
     """The merged settings, what is odd about them, and where each comes from. Raises ConfigurationError."""
-    from bridge.settings.loading import read
-
-    return read(options.config, {path: getattr(options, name, None) for name, path in _FLAGS.items()})
+    return places_of(options).read()
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

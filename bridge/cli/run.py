@@ -6,18 +6,24 @@ import argparse
 import asyncio
 from typing import Any
 
-from bridge.cli.options import ExitCode, add_settings, command, configuration_of, number
+from bridge.cli.options import ExitCode, add_settings, command, number, places_of
 
 __all__ = ["add_run_command"]
 
 _RUN = """\
 It reads every configured session into its Redis stream and commits its place in the same step. Run as many as you
 like: they share the sessions, and take over from each other. What it does is logged on standard error.
-Ctrl-C or SIGTERM stops it in good order; a second one stops it at once. Either way nothing is lost.
+Ctrl-C, SIGTERM or the end of its terminal stops it in good order; a second Ctrl-C or SIGTERM stops it at once. Either
+way nothing is lost.
+
+SIGHUP makes it read its configuration again; so does a change of its file, of a file that it names, or of
+BRIDGE_SECRETS_DIR, within 3 s. Sessions come and go, and no other one is touched. What takes a restart is named in the
+log (config.needs_restart); a configuration with a mistake is refused there (config.refused), and the old one stays.
 
 examples:
   ATAI_API_KEY=... lens-bridge run --sessions camera-1=lsn-250313 --redis-url redis://localhost:6379
   lens-bridge run --config bridge.yaml
+  kill -HUP PID                            read the configuration again, now
   lens-bridge run --until-ended            for a batch: ends with 0 once all sessions have ended
 
 /livez, /readyz, /metrics and /status are served on --port; / is the same for eyes.
@@ -40,11 +46,12 @@ def _run(options: argparse.Namespace) -> ExitCode:
     from bridge.telemetry import log
     from bridge.worker.service import known_secrets, serve
 
-    configuration = configuration_of(options)
+    places = places_of(options)
+    configuration = places.read()
     settings = configuration.settings
     secrets = known_secrets(settings)
     log.configure(settings.log.level, settings.log.format, secrets)
     for warning in configuration.warnings:
         structlog.get_logger().warning("config.warned", detail=warning)
-    asyncio.run(serve(settings, secrets, until_ended=options.until_ended))
+    asyncio.run(serve(configuration, places, secrets, until_ended=options.until_ended))
     return ExitCode.DONE

@@ -15,6 +15,7 @@ __all__ = [
     "VERSION_KEY",
     "WORKERS_KEY",
     "SessionKeys",
+    "found_key",
     "given_key",
     "hash_tag",
     "keys_beside",
@@ -46,6 +47,11 @@ class SessionKeys:
 def wishes_key(digest: str) -> str:
     """Where the list stands that ``digest`` is made of: beside the register of workers, in its slot."""
     return f"{WORKERS_KEY}:{{{WORKERS_KEY}}}:{digest}"
+
+
+def found_key(digest: str) -> str:
+    """Where the sessions stand that were found at the API by the rules that ``digest`` is made of."""
+    return f"{SESSIONS_KEY}:{{{SESSIONS_KEY}}}:found:{digest}"
 
 
 def room_key(owner: str) -> str:

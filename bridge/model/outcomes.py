@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from bridge.model.labels import ConnectOutcome, DisconnectReason
@@ -14,6 +15,7 @@ __all__ = [
     "Committed",
     "Fenced",
     "HeldBy",
+    "Listed",
     "Lookup",
     "Lost",
     "Over",
@@ -68,12 +70,27 @@ class Over:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unanswered:
-    """No answer that says anything about the session."""
+    """No answer that says anything about the session. ``retry_after_seconds``: when the API wants to be asked again."""
 
     detail: str
+    retry_after_seconds: float | None = None
 
 
 Lookup = Active | Over | Unanswered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A session as the API lists it. ``status`` is spelled in one way whatever the API's is; ``over``: it is final.
+
+    ``seconds`` is how long it has lived, infinity where the API does not say.
+    """
+
+    session_id: str
+    lens_id: str = ""
+    status: str = ""
+    over: bool = False
+    seconds: float = math.inf
 
 
 # Committing

@@ -7,8 +7,8 @@ do; all mistakes are told at once, and no secret is ever repeated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from pydantic import ValidationError
 
 from bridge.errors import ConfigurationError
+from bridge.masking import Secrets
 from bridge.settings.contradictions import contradictions
 from bridge.settings.mistakes import mistakes
 from bridge.settings.reference import SETTINGS, masked, render_yaml, schema
@@ -24,7 +25,17 @@ from bridge.settings.sources import Layer, from_environment, from_flags, from_se
 from bridge.settings.values import url_password
 from bridge.settings.warnings import warnings
 
-__all__ = ["Configuration", "load", "masked", "read", "render_yaml", "schema", "secret_values"]
+__all__ = [
+    "Configuration",
+    "Places",
+    "hide_secrets",
+    "load",
+    "masked",
+    "read",
+    "render_yaml",
+    "schema",
+    "secret_values",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +47,40 @@ class Configuration:
     """What is allowed and probably not meant, a line each."""
     origins: Mapping[str, str]
     """Where each setting comes from: ``flag``, a variable's name, a file, with its line for YAML, or ``default``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a configuration comes from; the arguments of `read`."""
+
+    config_file: Path | None = None
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def read(self) -> Configuration:
+        """Read all of them. Raises ConfigurationError."""
+        return read(self.config_file, self.flags, self.environment)
+
+    def read_again(self) -> Configuration:
+        """The same under a running worker. Raises ConfigurationError also for a file that says nothing any more.
+
+        A file that is cut off, or a pipe, would stop every session.
+        """
+        for file in (one for name, one in self.files.items() if name == "configuration" and one.exists()):
+            if not file.is_file():
+                raise ConfigurationError(f"{file}: is no file, and cannot be read again; restart the worker")
+            if not file.read_bytes().strip():
+                raise ConfigurationError(f"{file}: is empty; to read no session any more write `sessions: []`")
+        return self.read()
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The file and the directory of it, by what a person calls them."""
+        named = {
+            "configuration": self.config_file or self.environment.get("BRIDGE_CONFIG"),
+            "secrets directory": self.environment.get("BRIDGE_SECRETS_DIR"),
+        }
+        return {name: Path(place) for name, place in named.items() if place}
 
 
 def read(
@@ -90,12 +135,27 @@ def _from_file(file: Path | str | None, problems: list[str]) -> Layer:
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
     """What must never be shown. What stands in files is known only to those who read them."""
-    secrets = (settings.source.api_key, settings.redis.password, settings.redis.sentinel_password)
-    found = [secret.get_secret_value() for secret in secrets if secret]
-    for url in (settings.redis.url, settings.source.proxy):
+    return tuple(dict.fromkeys(value for _, value in _secrets_in(settings)))
+
+
+def hide_secrets(settings: Settings, secrets: Secrets) -> None:
+    """Add them to those that are masked, each under its setting: a register keeps the last few of each origin."""
+    for path, value in _secrets_in(settings):
+        secrets.add(value, path)
+
+
+def _secrets_in(settings: Settings) -> Iterator[tuple[str, str]]:
+    source, redis = settings.source, settings.redis
+    given = {
+        "source.api_key": source.api_key,
+        "redis.password": redis.password,
+        "redis.sentinel_password": redis.sentinel_password,
+    }
+    yield from ((path, secret.get_secret_value()) for path, secret in given.items() if secret)
+    for path, url in {"redis.url": redis.url, "source.proxy": source.proxy}.items():
         if url and (password := url_password(url.get_secret_value())):
-            found += [password, unquote(password)]
-    return tuple(dict.fromkeys(found))
+            yield path, password
+            yield path, unquote(password)
 
 
 def _failed(problems: Iterable[str]) -> ConfigurationError:

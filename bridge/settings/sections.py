@@ -8,21 +8,42 @@ from __future__ import annotations
 
 import socket
 import uuid
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge.model.keys import NAME_PATTERN
+from bridge.settings.kinds import (
+    COUNTED,
+    KIB,
+    MIB,
+    DurabilityLevel,
+    MetricsDetail,
+    Name,
+    OnEnd,
+    OnLost,
+    Seconds,
+    Section,
+    secret,
+)
 from bridge.settings.redis_address import RedisAddress, redis_address, redis_url
-from bridge.settings.values import api_base_url, glob_list, printable_key, proxy_url, session_list
+from bridge.settings.values import (
+    api_base_url,
+    glob_list,
+    name_template,
+    printable_key,
+    proxy_url,
+    session_list,
+    word_list,
+)
 
 __all__ = [
     "AdminSettings",
     "CommitSettings",
     "DedupeSettings",
+    "DiscoverySettings",
+    "DurabilityLevel",
     "EventsSettings",
     "LeaseSettings",
     "LogSettings",
@@ -31,6 +52,7 @@ __all__ = [
     "OnEnd",
     "OnLost",
     "RedisSettings",
+    "RetentionSettings",
     "SessionSettings",
     "Settings",
     "SourceSettings",
@@ -38,66 +60,22 @@ __all__ = [
     "WorkerSettings",
 ]
 
-Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 GlobInput = str | list[str]
 Globs = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(glob_list, json_schema_input_type=GlobInput)]
-KIB, MIB = 1024, 1024 * 1024
-COUNTED = 2**53 - 1  # Lua, JSON and Helm count no further: beyond it a cap would not cap
 
 
-def _secret(check: Any) -> AfterValidator:
-    return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
-
-
-class OnEnd(StrEnum):
-    """What to do when the server sends ``sse.stream.end``."""
-
-    VERIFY = "verify"  # ask the metadata endpoint: active sessions are reconnected to, others are over
-    STOP = "stop"
-    RECONNECT = "reconnect"
-
-
-class OnLost(StrEnum):
-    """What to do when Redis was emptied under a running worker."""
-
-    RESUME = "resume"  # go on after the last committed event, which this worker still knows
-    RESTART = "restart"  # read again all that the server still serves
-    STOP = "stop"  # leave the session in state `failed` for a person to decide
-
-
-class DurabilityLevel(StrEnum):
-    """What a commit must have reached before it counts."""
-
-    MEMORY = "memory"  # the primary; how it keeps it is its own setting
-    REPLICATED = "replicated"  # `durability_replicas` replicas (WAIT)
-    FSYNCED = "fsynced"  # the primary's disk (WAITAOF: Redis 7.2 or newer, with appendonly yes)
-
-
-class MetricsDetail(StrEnum):
-    """How much ``/metrics`` tells of each session."""
-
-    AUTO = "auto"  # `full` up to 250 sessions, `reduced` beyond
-    FULL = "full"  # everything, some 8 KB a session
-    REDUCED = "reduced"  # what it does now, less than 1 KB; what is counted is told for all sessions together
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class SourceSettings(_Section):
+class SourceSettings(Section):
     """The lens API."""
 
     base_url: Annotated[str, AfterValidator(api_base_url)] = "https://api.u1.archetypeai.app/v0.5"
     """Scheme, host and path up to `/lens`. The vendor has moved it before, so all of it stands in one setting."""
-    api_key: Annotated[SecretStr, _secret(printable_key)] | None = None
+    api_key: Annotated[SecretStr, secret(printable_key)] | None = None
     """The API key. Better a file (`api_key_file`): that one can be rotated without a restart."""
     api_key_file: Path | None = None
     """A file that holds the API key; read again when it changes and when the server answers 401."""
     ca_file: Path | None = None
     """PEM file of certificate authorities to trust instead of the built-in ones; read at the start."""
-    proxy: Annotated[SecretStr, _secret(proxy_url)] | None = None
+    proxy: Annotated[SecretStr, secret(proxy_url)] | None = None
     """`http://` or `https://` URL of a proxy on the way to the API. A secret, since it may hold a password. Without it
     `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say which proxy is used, if any."""
     connect_timeout_seconds: Seconds = 10.0
@@ -126,10 +104,10 @@ class SourceSettings(_Section):
     a tenth where that is still too much."""
 
 
-class RedisSettings(_Section):
+class RedisSettings(Section):
     """Where events go and where the committed place is kept."""
 
-    url: Annotated[SecretStr, _secret(redis_url)] = SecretStr("redis://localhost:6379/0")
+    url: Annotated[SecretStr, secret(redis_url)] = SecretStr("redis://localhost:6379/0")
     """`redis://host:6379/0`, `unix:///run/redis.sock`, `redis+sentinel://host:26379,host:26379/service/0` or
     `redis+cluster://host:6379,host:6379`; `rediss` for TLS, and `valkey` stands for `redis` in each. Name all
     Sentinels: one that is wrong is outvoted. A secret, since it may hold a password."""
@@ -179,7 +157,7 @@ class RedisSettings(_Section):
         return redis_address(self.url.get_secret_value())
 
 
-class StreamSettings(_Section):
+class StreamSettings(Section):
     """The output."""
 
     key: str = "lens:{<name>}:events"
@@ -206,7 +184,7 @@ class StreamSettings(_Section):
     """How much of an undeliverable event a dead letter keeps."""
 
 
-class EventsSettings(_Section):
+class EventsSettings(Section):
     """Which events are published. The rest moves the place on and is counted, as `filtered`."""
 
     include: Globs = ("*",)
@@ -215,7 +193,34 @@ class EventsSettings(_Section):
     """Types not to publish, though `include` names them. What is no event becomes a dead letter all the same."""
 
 
-class CommitSettings(_Section):
+class DiscoverySettings(Section):
+    """Sessions that nobody names: those that the API lists. Each worker asks for itself."""
+
+    enabled: bool = False
+    """Read the sessions that `/lens/sessions/metadata` lists, beside those of `sessions` and those that were added at
+    run time; what is named there is not read twice. Off, since the list is that of the key's whole organisation."""
+    lens_ids: Annotated[tuple[str, ...], BeforeValidator(word_list, json_schema_input_type=str | list[str])] = ()
+    """Only sessions of these lenses; none: of all. In the environment also `lns-a,lns-b`."""
+    statuses: Annotated[tuple[str, ...], BeforeValidator(word_list, json_schema_input_type=str | list[str])] = ()
+    """Begin only with sessions in one of these statuses, e.g. `RUNNING`, in any spelling of the API; none: in all but
+    `FAILED` and `DESTROYED`. One that was begun with is read on whatever its status becomes, until it is over."""
+    name: Annotated[str, AfterValidator(name_template)] = "<session_id>"
+    """Template of the stable name. `<session_id>` and `<lens_id>` are filled in. With `<lens_id>` alone the stream goes
+    on with the next session of a lens; of several at a time one is read, and the others are told of."""
+    interval_seconds: Annotated[float, Field(ge=1, le=3600)] = 15.0
+    """How often the API is asked. Where it does not answer, or limits the rate, the last list stays, and it is asked
+    again after twice as long each time, or as long as it says."""
+
+
+class RetentionSettings(Section):
+    """How long something is kept of what is over."""
+
+    ended_seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600.0
+    """How long a discovered session is kept that the API no longer lists: a list may lack one for a while, and its end
+    should be seen. Then it is asked after by its id, and let go of; its stream and its place stay in Redis."""
+
+
+class CommitSettings(Section):
     """One atomic step: a batch of entries and the place after them."""
 
     max_events: int = Field(default=1000, ge=1, le=1500)
@@ -232,7 +237,7 @@ class CommitSettings(_Section):
     """The same in bytes; one larger event is let in when the buffer is empty."""
 
 
-class DedupeSettings(_Section):
+class DedupeSettings(Section):
     """How replays are recognised."""
 
     window_events: int = Field(default=2048, ge=0, le=1_000_000)
@@ -240,7 +245,7 @@ class DedupeSettings(_Section):
     reconnect brings duplicates, which are counted as `replay_overruns_total`."""
 
 
-class LeaseSettings(_Section):
+class LeaseSettings(Section):
     """Who reads a session when there are several workers."""
 
     ttl_seconds: Annotated[float, Field(ge=1, le=3600)] = 15.0
@@ -249,7 +254,7 @@ class LeaseSettings(_Section):
     """How often a worker looks for sessions without an owner; a graceful handover takes about this long."""
 
 
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """This process."""
 
     id: Name = Field(default_factory=lambda: f"{_host_name()}-{uuid.uuid4().hex[:8]}")
@@ -259,7 +264,7 @@ class WorkerSettings(_Section):
     are. Keep it under Kubernetes' terminationGracePeriodSeconds."""
 
 
-class AdminSettings(_Section):
+class AdminSettings(Section):
     """The HTTP server for probes, Prometheus and people."""
 
     host: str = "0.0.0.0"  # noqa: S104  Prometheus and the kubelet come from outside the pod
@@ -268,7 +273,7 @@ class AdminSettings(_Section):
     """Port to listen on; 0 takes a free one and logs it."""
 
 
-class MetricsSettings(_Section):
+class MetricsSettings(Section):
     """What Prometheus is told."""
 
     detail: MetricsDetail = MetricsDetail.AUTO
@@ -277,7 +282,7 @@ class MetricsSettings(_Section):
     told for all sessions of the worker together, as the stream `*`. `auto` is `full` up to 250 sessions."""
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """What is written to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -286,7 +291,7 @@ class LogSettings(_Section):
     """`auto` is `console` on a terminal and `json` elsewhere."""
 
 
-class SessionSettings(_Section):
+class SessionSettings(Section):
     """One lens session."""
 
     session_id: Name
@@ -295,7 +300,7 @@ class SessionSettings(_Section):
     """Stable name for consumers: give a new session the old name and they keep their stream key. Default: its id."""
 
 
-class SessionUnderName(_Section):
+class SessionUnderName(Section):
     """One lens session, whose name stands in front of it."""
 
     session_id: Name
@@ -314,6 +319,8 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     stream: StreamSettings = StreamSettings()
     events: EventsSettings = EventsSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
+    retention: RetentionSettings = RetentionSettings()
     commit: CommitSettings = CommitSettings()
     dedupe: DedupeSettings = DedupeSettings()
     lease: LeaseSettings = LeaseSettings()

@@ -13,11 +13,13 @@ __all__ = [
     "listed",
     "masked_url",
     "misread_placeholder",
+    "name_template",
     "printable_key",
     "proxy_url",
     "session_list",
     "speaks_tls",
     "url_password",
+    "word_list",
 ]
 
 MASK = "**********"
@@ -56,6 +58,24 @@ def misread_placeholder(template: str) -> str | None:
     """The part of a stream key that other tools would fill in, e.g. ``{name}``; here braces stand for themselves."""
     found = _PLACEHOLDER_OF_OTHERS.search(template)
     return found[0] if found else None
+
+
+def name_template(template: str) -> str:
+    """Return the template of a session's name as it is; raise ValueError where it makes no name, or one for all."""
+    filled = template.replace("<session_id>", "").replace("<lens_id>", "")
+    if filled == template:
+        raise ValueError("must hold <session_id> or <lens_id>: one name cannot stand for all sessions")
+    if not re.fullmatch(r"[A-Za-z0-9._:-]{0,100}", filled):
+        raise ValueError("must be <session_id>, <lens_id> and up to 100 of A-Z a-z 0-9 . _ : -")
+    return template
+
+
+def word_list(value: object) -> object:
+    """Bring a text of words with commas between them, or of JSON, into a list. What is none is left for the schema."""
+    if not isinstance(value, str):
+        return value
+    found = _from_text(value.strip(), "a,b")
+    return found if isinstance(found, list) else [value]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -119,15 +139,13 @@ def session_list(value: object) -> object:
     return value
 
 
-def _from_text(text: str) -> object:
+def _from_text(text: str, instead: str = "lsn-a,lsn-b or name=lsn-a") -> object:
     if not text.startswith(("[", "{")):
         return [one.strip() for one in text.split(",") if one.strip()]
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f"is not valid JSON at character {error.pos + 1}; or write lsn-a,lsn-b or name=lsn-a"
-        ) from None
+        raise ValueError(f"is not valid JSON at character {error.pos + 1}; or write {instead}") from None
 
 
 def _under(name: object, given: object) -> dict[object, object]:

@@ -36,7 +36,7 @@ def warnings(settings: Settings) -> Iterator[str]:
             f"{named('stream.key')}: {misread} is no placeholder and stands in the key as it is; "
             "for the session's name write {<name>}"
         )
-    if not settings.sessions:
+    if not settings.sessions and not settings.discovery.enabled:
         yield f"{named('sessions')}: no sessions are configured; the worker stands by"
     yield from _read_twice(settings.sessions)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from bridge.model.labels import ConnectOutcome
-from bridge.model.outcomes import Active, Lookup, Over, Unanswered
+from bridge.model.outcomes import Active, Listed, Lookup, Over, Unanswered
 
 __all__ = [
     "advice_on",
@@ -22,8 +23,10 @@ __all__ = [
     "content_coding",
     "is_event_stream",
     "is_over",
+    "listed_in",
     "looks_like_events",
     "media_type",
+    "plain_status",
     "retry_after_seconds",
     "rows_in",
     "sendable",
@@ -33,12 +36,17 @@ __all__ = [
 _CURSOR_STATUSES = frozenset((400, 412, 413, 416, 422, 431))
 """4xx that may be about the Last-Event-ID when one was sent."""
 
-_OVER = frozenset(("DESTROYED", "FAILED", "6"))
-"""Session statuses that are final: by name, or as the number that was seen for FAILED. Unknown ones are not final."""
+_OVER = frozenset(("DESTROYED", "FAILED"))
+"""Session statuses that are final. Unknown ones are not."""
+
+_DIGITS = {"3": "RUNNING", "6": "FAILED"}
+"""The numbers that were seen in the place of a status."""
 
 _NO_CODINGS = frozenset(("", "identity", "none", "binary", "7bit", "8bit", "chunked", "utf-8", "utf8", "us-ascii"))
 """What stands in Content-Encoding though it is no coding, and is passed over as browsers do: a transfer coding, a
 charset, somebody's word for nothing."""
+
+_AGES = 1e12  # seconds
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -112,10 +120,15 @@ def retry_after_seconds(value: str | None, now: datetime | None = None) -> float
     return min(max((moment - (now or datetime.now(UTC))).total_seconds(), 0.0), 86_400.0)
 
 
+def plain_status(status: str) -> str:
+    """A session status in the one spelling that all others lead to, e.g. ``RUNNING``."""
+    name = status.strip().rsplit(".", 1)[-1].upper().removeprefix("SESSION_STATUS_")
+    return _DIGITS.get(name, name)
+
+
 def is_over(status: str) -> bool:
     """Whether a session status, in any of its spellings, is final."""
-    name = status.rsplit(".", 1)[-1].upper().removeprefix("SESSION_STATUS_")
-    return name in _OVER
+    return plain_status(status) in _OVER
 
 
 def sendable(cursor: str) -> bytes | None:
@@ -138,6 +151,12 @@ def sessions_in(body: bytes) -> Mapping[str, Lookup] | Unanswered:
     return found
 
 
+def listed_in(body: bytes) -> tuple[Listed, ...] | Unanswered:
+    """The sessions that an answer of the metadata endpoint lists, with what tells them apart."""
+    rows = rows_in(body)
+    return rows if isinstance(rows, Unanswered) else tuple(map(_listed, rows))
+
+
 def rows_in(body: bytes) -> list[dict[str, Any]] | Unanswered:
     """The sessions in an answer of the metadata endpoint, as it writes them: each has a ``session_id`` at least."""
     try:
@@ -151,6 +170,18 @@ def rows_in(body: bytes) -> list[dict[str, Any]] | Unanswered:
         # An error in the shape of an answer, for one: it must not end a session.
         return Unanswered(detail="the metadata endpoint did not answer with a list of sessions")
     return sessions
+
+
+def _listed(entry: Mapping[str, Any]) -> Listed:
+    status, lens_id, seconds = (entry.get(name) for name in ("session_status", "lens_id", "session_duration_sec"))
+    spelled = "" if status is None else str(status)
+    return Listed(
+        session_id=str(entry["session_id"]),
+        lens_id="" if lens_id is None else str(lens_id),
+        status=plain_status(spelled),
+        over=is_over(spelled),
+        seconds=float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < _AGES else math.inf,
+    )
 
 
 def advice_on(outcome: ConnectOutcome, *, key_configured: bool) -> str:

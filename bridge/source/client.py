@@ -10,6 +10,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,13 +20,14 @@ from bridge.backoff import Pace
 from bridge.delivery.complaints import error_text
 from bridge.masking import Secrets
 from bridge.model.labels import ConnectOutcome
-from bridge.model.outcomes import Lookup, Refused, Unanswered
+from bridge.model.outcomes import Listed, Lookup, Refused, Unanswered
 from bridge.settings import SourceSettings
 from bridge.source.answers import (
     advice_on,
     classify_status,
     content_coding,
     is_event_stream,
+    listed_in,
     looks_like_events,
     media_type,
     retry_after_seconds,
@@ -49,6 +51,7 @@ _MAX_METADATA_BYTES = 16 * 1024 * 1024  # it may list every session of an organi
 _MAX_REDIRECTS = 3
 _MOST_UNDER_WAY = 32  # connections that are being opened, while sessions are handed over
 _STREAM = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
+_NOBODY = b"[]"
 _JSON = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -69,7 +72,7 @@ class _Body(NamedTuple):
 class LensClient:
     """The lens API of one base URL and key, for all sessions. Use as an async context manager.
 
-    ``on_key_read`` hears at each use of a key file whether it could be read; a file is looked at every
+    ``on_key_read`` hears at each use of a key file why it is of no use, or None; a file is looked at every
     ``key_poll_seconds`` while a session waits for another key.
     """
 
@@ -77,7 +80,7 @@ class LensClient:
         self,
         settings: SourceSettings,
         secrets: Secrets,
-        on_key_read: Callable[[bool], None] = lambda read: None,
+        on_key_read: Callable[[str | None], None] = lambda fault: None,
         *,
         key_poll_seconds: float = 1.0,
     ) -> None:
@@ -110,6 +113,15 @@ class LensClient:
         await self._turns.aclose()
         if self._client:
             await self._client.aclose()
+
+    def use(self, settings: SourceSettings) -> None:
+        """Take the API key from these from the next connection on; all else stays as it was.
+
+        A file is read at once, so that ``on_key_read`` hears before a connection needs it.
+        """
+        self._key.use(settings)
+        with suppress(KeyUnavailableError):
+            self._key.headers()
 
     async def turn(self) -> None:
         """Wait until one more connection may be opened; all sessions share one pace (``connects_per_second``)."""
@@ -174,7 +186,16 @@ class LensClient:
         """
         return await self._lookups.of(session_id)
 
+    async def listing(self) -> tuple[Listed, ...] | Unanswered:
+        """Ask `/lens/sessions/metadata` for all sessions. Never raises for the API's faults."""
+        body = await self._metadata(None)
+        return body if isinstance(body, Unanswered) else listed_in(body)
+
     async def _ask(self, session_id: str | None) -> Answer:
+        body = await self._metadata(session_id)
+        return body if isinstance(body, Unanswered) else sessions_in(body)
+
+    async def _metadata(self, session_id: str | None) -> bytes | Unanswered:
         query = f"?session_id={session_id or ''}&shard_index=-1&max_items_per_shard=-1"
         try:
             response = await self._get(f"/lens/sessions/metadata{query}", _JSON | self._key.headers())
@@ -184,12 +205,14 @@ class LensClient:
             return Unanswered(detail=fault.refused.detail)
         body = await self._body(response, _MAX_METADATA_BYTES)
         if response.status_code in (404, 410):
-            return {} if session_id is not None else Unanswered(detail=f"{self._where(response)} is not found")
+            return _NOBODY if session_id is not None else Unanswered(detail=f"{self._where(response)} is not found")
         if response.status_code != 200:
-            return Unanswered(detail=f"{self._where(response)} answers {response.status_code}: {self._words(body)}")
+            detail = f"{self._where(response)} answers {response.status_code}: {self._words(body)}"
+            later = retry_after_seconds(response.headers.get("retry-after"))
+            return Unanswered(detail=detail, retry_after_seconds=later)
         if body.fault:
             return Unanswered(detail=f"{self._base} broke off its answer: {body.fault}")
-        return sessions_in(body.content)
+        return body.content
 
     async def _get(self, path: str, headers: dict[str, str], last_event_id: bytes | None = None) -> httpx.Response:
         """One GET whose body is still to be read. Raises SourceFault."""

@@ -28,15 +28,19 @@ class ApiKey:
         self,
         settings: SourceSettings,
         secrets: Iterable[Secrets],
-        on_read: Callable[[bool], None] = lambda read: None,
+        on_read: Callable[[str | None], None] = lambda fault: None,
     ) -> None:
-        self._fixed = settings.api_key.get_secret_value().strip() if settings.api_key else None
-        self._file = settings.api_key_file
+        self.use(settings)
         self._secrets = tuple(secrets)
-        self._on_read = on_read  # hears at each use of a file whether it could be read
+        self._on_read = on_read  # hears at each use of a file why it is of no use, or None
         self._last: str | KeyUnavailableError | None = None
         self.version = 0
         """Counts the keys that were found, each time that it was another one; none at all and no file count too."""
+
+    def use(self, settings: SourceSettings) -> None:
+        """Take the key, or its file, from these from now on."""
+        self._fixed = settings.api_key.get_secret_value().strip() if settings.api_key else None
+        self._file = settings.api_key_file
 
     @property
     def configured(self) -> bool:
@@ -55,18 +59,18 @@ class ApiKey:
         """The Authorization header; none where no key is configured. Raises KeyUnavailableError."""
         try:
             key = self._find()
-        except KeyUnavailableError:
-            self._on_read(False)
+            if key is None:
+                return {}
+            for secrets in self._secrets:
+                secrets.add(key, "source.api_key")
+            if not _USABLE.fullmatch(key):
+                where = f"source.api_key_file {self._file}" if self._file else "source.api_key"
+                raise KeyUnavailableError(f"{where} is empty or holds characters that no key has")
+        except KeyUnavailableError as error:
+            self._on_read(str(error))
             raise
         if self._file is not None:
-            self._on_read(True)
-        if key is None:
-            return {}
-        for secrets in self._secrets:
-            secrets.add(key, "source.api_key")
-        if not _USABLE.fullmatch(key):
-            where = f"source.api_key_file {self._file}" if self._file else "source.api_key"
-            raise KeyUnavailableError(f"{where} is empty or holds characters that no key has")
+            self._on_read(None)
         return {"Authorization": f"Bearer {key}"}
 
     def _find(self) -> str | None:

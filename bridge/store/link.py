@@ -81,7 +81,12 @@ class RedisLink(Route):
     def __init__(
         self, settings: RedisSettings, secrets: Secrets, on_change: Callable[[str | None], None] = lambda error: None
     ) -> None:
-        super().__init__(_servers(Access(settings, secrets), on_change), slot_of(""))
+        self._access = Access(settings, secrets)
+        super().__init__(_servers(self._access, on_change), slot_of(""))
+
+    def use(self, settings: RedisSettings) -> None:
+        """Take users, passwords and certificates from these from the next connection on; all else stays as it was."""
+        self._access.use(settings)
 
     async def nodes(self) -> list[Node]:
         """The servers that take writes. Raises SinkFault where they cannot be found."""

@@ -69,6 +69,10 @@ class AdminServer:
             raise RuntimeError("the server does not listen")
         return int(self._servers[0].sockets[0].getsockname()[1])
 
+    def tell(self, detail: MetricsDetail) -> None:
+        """Tell so much of each session from the next scrape on."""
+        self._metrics.detail = detail
+
     async def start(self) -> None:
         """Listen. Raises ConfigurationError where address or port cannot be had."""
         host, port = self._settings.host, self._settings.port

@@ -18,7 +18,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from bridge.masking import Secrets
 from bridge.telemetry.log_writer import LogWriter
 
-__all__ = ["configure", "flush", "lines_dropped"]
+__all__ = ["configure", "flush", "lines_dropped", "set_level"]
 
 log = structlog.get_logger()
 
@@ -27,8 +27,11 @@ _FLUSH_SECONDS = 1.0  # at exit: more than a reader needs, and no delay that a s
 _writer: LogWriter | None = None  # logging is global, and so is this
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
+
 def configure(
-    level: Literal["debug", "info", "warning", "error"],
+    level: Level,
     format: Literal["auto", "json", "console"],
     secrets: Secrets,
     output: TextIO | None = None,
@@ -52,7 +55,6 @@ def configure(
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger(_OWN).setLevel(level.upper())
     logging.captureWarnings(True)
     structlog.configure(
         processors=[
@@ -61,10 +63,16 @@ def configure(
             stamp,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=_own_logger,
-        cache_logger_on_first_use=False,  # loggers are made at import, before the level is known
+        cache_logger_on_first_use=False,  # loggers are made at import, before the level is known; it may change, too
     )
+    set_level(level)
+
+
+def set_level(level: Level) -> None:
+    """Log from this level on, everywhere and at once."""
+    logging.getLogger(_OWN).setLevel(level.upper())
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
 
 
 def lines_dropped() -> int:

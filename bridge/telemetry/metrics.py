@@ -167,7 +167,7 @@ class Metrics:
 
     def __init__(self, worker: WorkerStatus, detail: MetricsDetail = MetricsDetail.AUTO) -> None:
         self._worker = worker
-        self._detail = detail
+        self.detail = detail
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
 
@@ -199,8 +199,8 @@ class Metrics:
         text = "From sending a commit to its answer."
         yield from page.add_histogram(f"{PREFIX}commit_duration_seconds", text, [("", worker.shared.commit_duration)])
         sessions = [(labels_of({"stream": name}), session) for name, session in list(worker.sessions.items())]
-        in_full = self._detail is MetricsDetail.FULL
-        if self._detail is MetricsDetail.AUTO:
+        in_full = self.detail is MetricsDetail.FULL
+        if self.detail is MetricsDetail.AUTO:
             in_full = len(sessions) <= _MOST_IN_FULL
         yield from _in_full(page, sessions) if in_full else _reduced(page, sessions)
 
@@ -286,4 +286,13 @@ def _of_worker(worker: WorkerStatus) -> Iterator[tuple[Kind, str, str, float]]:
     yield Kind.GAUGE, at, "When the configuration was read last without an error.", worker.config_read_at
     in_force = "Whether the last reading had no error."
     yield Kind.GAUGE, "config_last_reload_successful", in_force, int(worker.config_in_force)
+    held = "Settings that were changed and take a restart."
+    yield Kind.GAUGE, "config_settings_awaiting_restart", held, len(worker.config_held)
+    found = worker.discovery
+    yield Kind.GAUGE, "discovery_enabled", "Whether the API is asked for its sessions.", int(found.enabled)
+    yield Kind.GAUGE, "discovery_sessions", "Sessions that were found and are to be read.", found.sessions
+    yield Kind.GAUGE, "discovery_refused_sessions", "Wanted sessions that cannot be read.", found.refused
+    yield Kind.COUNTER, "discovery_failures", "Questions after sessions without an answer.", found.failures
+    at = "discovery_last_success_timestamp_seconds"
+    yield Kind.GAUGE, at, "When the API last told its sessions.", found.answered_at
     yield Kind.COUNTER, "log_lines_dropped", "Log lines that nobody took.", log.lines_dropped()

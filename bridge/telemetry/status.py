@@ -13,7 +13,7 @@ from bridge.model.labels import SessionState
 from bridge.model.place import Session
 from bridge.telemetry.figures import SessionFigures, SharedFigures
 
-__all__ = ["CONFIGURED", "FleetWorker", "Survey", "WorkerStatus"]
+__all__ = ["CONFIGURED", "DiscoveryFigures", "FleetWorker", "Survey", "WorkerStatus"]
 
 CONFIGURED = "configured"
 _SESSIONS_IN_A_SLICE, _SURVEYED_IN_A_SLICE = 20, 500  # half a millisecond
@@ -42,6 +42,18 @@ class Survey:
 
 
 @dataclass(slots=True, kw_only=True)
+class DiscoveryFigures:
+    """What came of asking the API for its sessions."""
+
+    enabled: bool = False
+    sessions: int = 0  # that were found and are to be read
+    refused: int = 0  # that were found, are wanted, and cannot be read
+    failures: int = 0  # questions without an answer
+    answered_at: float = 0.0  # the last one; 0 where there was none
+    last_error: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class WorkerStatus:
     """Written by the worker, read by whoever shows it. ``taking_part``: it has registered and looks for sessions.
 
@@ -65,8 +77,11 @@ class WorkerStatus:
     draining: bool = False  # a person wants others to read what it reads
     origins: Callable[[], Mapping[str, str]] = dict  # by name: who wants a session, where it is not the configuration
     durability_degraded: bool = False  # Redis gives less than the level that was asked for
-    config_read_at: float = field(default_factory=time.time)  # the last time without an error
-    config_in_force: bool = True  # off from a reading that failed to the next good one
+    config_read_at: float = field(default_factory=time.time)  # when something was read last, and nothing was wrong
+    config_faults: dict[str, str] = field(default_factory=dict)  # what could not be read last, and why
+    config_held: tuple[str, ...] = ()  # settings that differ from what is in force, and take a restart
+
+    discovery: DiscoveryFigures = field(default_factory=DiscoveryFigures)
 
     @property
     def ready(self) -> bool:
@@ -96,10 +111,18 @@ class WorkerStatus:
         if self.sessions.get(figures.session.name) is figures:
             del self.sessions[figures.session.name]
 
-    def config_read(self, read: bool) -> None:
-        """The configuration, or a file with a secret, was read again, or could not be."""
-        self.config_in_force = read
-        if read:
+    @property
+    def config_in_force(self) -> bool:
+        """Nothing is wrong with what was read last: neither with the configuration nor with a file that it names."""
+        return not self.config_faults
+
+    def config_read(self, what: str, fault: str | None = None) -> None:
+        """``what``, the configuration or a file with a secret, was read again, or could not be: ``fault`` says why."""
+        if fault is not None:
+            self.config_faults[what] = fault
+            return
+        self.config_faults.pop(what, None)
+        if self.config_in_force:
             self.config_read_at = time.time()
 
     def survey(self) -> Generator[str, None, Survey]:
@@ -143,6 +166,18 @@ class WorkerStatus:
             "stopping": self.stopping,
             "draining": self.draining,
             "redis": {"reachable": self.redis_reachable, "error": self.redis_error},
+            "config": {
+                "read_at": round(self.config_read_at, 3),
+                "errors": list(self.config_faults.values()),
+                "needs_restart": list(self.config_held),
+            },
+            "discovery": {
+                "enabled": self.discovery.enabled,
+                "sessions": self.discovery.sessions,
+                "refused": self.discovery.refused,
+                "answered_at": _moment(self.discovery.answered_at),
+                "last_error": self.discovery.last_error,
+            },
             "refused": list(self.refused()),
         }
 

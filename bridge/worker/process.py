@@ -1,7 +1,8 @@
 """What the operating system asks of this process and gives it: signals, descriptors, memory.
 
-SIGTERM, SIGINT and SIGHUP: the first asks for a graceful stop, the second for an end at once. Descriptors: as many as
-this process may have, and one clear line where they are not enough.
+SIGTERM and SIGINT: the first asks for a graceful stop, the second for an end at once. SIGHUP: read the configuration
+again, or stop where it says that the terminal was closed. Descriptors: as many as this process may have, and one clear
+line where they are not enough.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any
 
 import structlog
 
-__all__ = ["collect_garbage_seldom", "raise_descriptor_limit", "stop_on_signals", "tell_shortage_once"]
+__all__ = ["collect_garbage_seldom", "heed_signals", "raise_descriptor_limit", "tell_shortage_once"]
 
 log = structlog.get_logger()
 
+_CLOSING_SECONDS = 1.0
 _MOST = 1 << 20  # some systems have no limit; nobody needs more
 _RESERVED = 64  # for the admin server, whose connections are fewer; see `bridge.telemetry.listening`
 _OTHERS = 32  # for Redis, lookups, files and the libraries
@@ -32,26 +34,66 @@ _HINT = "raise the limit of open files (ulimit -n), or run more workers"
 
 
 @contextmanager
-def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Set ``stop`` at the first signal. Only within a running event loop, in the main thread."""
+def heed_signals(stop: asyncio.Event, reload: asyncio.Event) -> Iterator[None]:
+    """Set ``stop`` at the first signal that asks for it, ``reload`` at SIGHUP. Only within a running event loop, in the
+    main thread.
+
+    SIGHUP stops where this process had a terminal and has none any more. Started under nohup it never does.
+    """
     loop = asyncio.get_running_loop()
-
-    def handle(number: signal.Signals) -> None:
-        if stop.is_set():
-            log.warning("worker.stopped_at_once", signal=number.name)
-            # Nothing is lost: what is not committed is read again. 128 + n is the shell's code for it.
-            os._exit(128 + number)
-        log.info("worker.stopping", signal=number.name)
-        stop.set()
-
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last where a terminal is closed
-    for number in signals:
-        loop.add_signal_handler(number, handle, number)
+    signals = _Signals(stop, reload)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.end, number)
+    loop.add_signal_handler(signal.SIGHUP, signals.hang_up)
     try:
         yield
     finally:
-        for number in signals:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+class _Signals:
+    def __init__(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
+        self._stop = stop
+        self._reload = reload
+        self._closable = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
+
+    def end(self, number: signal.Signals) -> None:
+        """The first one stops, the second one ends at once."""
+        if self._stop.is_set():
+            log.warning("worker.stopped_at_once", signal=number.name)
+            # Nothing is lost: what is not committed is read again. 128 + n is the shell's code for it.
+            os._exit(128 + number)
+        self._begin_to_stop(number)
+
+    def hang_up(self) -> None:
+        """The terminal was closed, of which kernel and shell may both tell; or somebody wants a reload."""
+        if self._closed():
+            self._begin_to_stop(signal.SIGHUP)
+        elif not self._stop.is_set():
+            self._reload.set()
+            # A shell that ends may send the signal first, and close the terminal after it.
+            asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        if self._closed():
+            self._begin_to_stop(signal.SIGHUP)
+
+    def _closed(self) -> bool:
+        return self._closable and not self._stop.is_set() and not _has_terminal()
+
+    def _begin_to_stop(self, number: signal.Signals) -> None:
+        log.info("worker.stopping", signal=number.name)
+        self._stop.set()
+
+
+def _has_terminal() -> bool:
+    """This process has a controlling terminal, and it has not been closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def collect_garbage_seldom() -> None:

@@ -2,7 +2,8 @@
 
 1. A name stands for one session. Where two origins give it different ids, the one named first in `Origin` wins.
 2. A session is read into a place once. Where two names would read it into the same place, the first one wins.
-3. Who loses is refused in words, and comes in by itself once what stood against it has gone.
+3. A session that somebody names, under whatever name, is not discovered besides.
+4. Who loses is refused in words, and comes in by itself once what stood against it has gone.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ def merge(wanted: Mapping[Origin, Iterable[Session]], place_of: PlaceOf) -> Merg
     readers: dict[str, str] = {}  # place -> name
     conflicts: list[Conflict] = []
     for origin in Origin:
+        named = {one.session_id for one in sessions.values()} if origin is Origin.DISCOVERED else frozenset()
         for one in wanted.get(origin, ()):
+            if one.session_id in named:
+                continue
             if known := sessions.get(one.name):
                 if known != one:
                     reason = f"the name {one.name} is {origins[one.name]} for {known.session_id}"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 import structlog
 
@@ -21,7 +22,7 @@ from bridge.session.context import SessionContext
 from bridge.session.pump import Pump
 from bridge.settings import OnLost, Settings
 from bridge.settings.contradictions import checked_keys
-from bridge.settings.loading import secret_values
+from bridge.settings.loading import Configuration, Places, hide_secrets
 from bridge.source.client import LensClient
 from bridge.store.commits import RedisSink
 from bridge.store.durability import Durability
@@ -32,17 +33,22 @@ from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
 from bridge.store.nodes.server import Weight, findings, in_words
 from bridge.telemetry.admin import AdminServer
+from bridge.telemetry.log import set_level
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.backlog import Backlog
+from bridge.worker.discovery.discovery import Discovery
+from bridge.worker.discovery.memory import Memory
 from bridge.worker.following import Following
 from bridge.worker.holder import SessionHolder
 from bridge.worker.holders import Holders
 from bridge.worker.process import (
     collect_garbage_seldom,
+    heed_signals,
     raise_descriptor_limit,
-    stop_on_signals,
     tell_shortage_once,
 )
+from bridge.worker.reload.changes import Change
+from bridge.worker.reload.reloader import Reloader
 from bridge.worker.roster import Conflict, Origin, Roster
 from bridge.worker.supervisor import Coordination, Supervisor
 
@@ -57,27 +63,30 @@ _LOOK_AT_SERVERS_SECONDS = 2.0  # whether there is one that was not met yet: tha
 def known_secrets(settings: Settings) -> Secrets:
     """A register of what must not be shown, begun with what the settings hold."""
     secrets = Secrets()
-    for value in secret_values(settings):
-        secrets.add(value)
+    hide_secrets(settings, secrets)
     return secrets
 
 
-async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = False) -> None:
+async def serve(configuration: Configuration, places: Places, secrets: Secrets, *, until_ended: bool = False) -> None:
     """Run a worker until a signal stops it, or until all its sessions have ended.
+
+    The configuration is read again from ``places`` at SIGHUP and when one of them has changed.
 
     Raises ConfigurationError for what only a person can mend. A fault that can pass never ends it. With
     ``until_ended`` raises BridgeError where a session was never there: a batch job must not pass for a mistyped id.
     """
+    settings = configuration.settings
     status = WorkerStatus(worker_id=settings.worker.id, version=__version__)
-    stop = asyncio.Event()
+    stop, reload = asyncio.Event(), asyncio.Event()
     raise_descriptor_limit(len(settings.sessions))
     collect_garbage_seldom()
     tell_shortage_once(asyncio.get_running_loop())
     async with AsyncExitStack() as stack:
-        stack.enter_context(stop_on_signals(stop))
+        stack.enter_context(heed_signals(stop, reload))
         link = RedisLink(settings.redis, secrets, on_change=lambda error: _note_redis(status, error))
         stack.push_async_callback(link.aclose)
-        source = await stack.enter_async_context(LensClient(settings.source, secrets, on_key_read=status.config_read))
+        on_key_read = partial(status.config_read, "source.api_key_file")
+        source = await stack.enter_async_context(LensClient(settings.source, secrets, on_key_read))
         leases = Leases(link, settings.worker.id, settings.lease.ttl_seconds)
         status.owner = leases.owner
         store = link, Durability(settings.redis, lambda degraded: _note_durability(status, degraded))
@@ -94,11 +103,33 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
             name: origin.value for name, origin in roster.origins.items() if origin is not Origin.CONFIGURED
         }
         status.refused = lambda: [_refusal(one) for one in roster.conflicts]
-        roster.put(Origin.CONFIGURED, [Session(name=one.name, session_id=one.session_id) for one in settings.sessions])
-        await stack.enter_async_context(AdminServer(settings.admin, status, secrets, settings.metrics.detail))
+        roster.put(Origin.CONFIGURED, _configured(settings))
+        admin = AdminServer(settings.admin, status, secrets, settings.metrics.detail)
+        await stack.enter_async_context(admin)
         await stack.enter_async_context(Backlog(link, status.sessions.values()))
-        introducing = asyncio.create_task(_introduce_servers(link), name="introduce the servers")
-        stack.callback(introducing.cancel)
+        stack.callback(asyncio.create_task(_introduce_servers(link), name="introduce the servers").cancel)
+
+        discovery = Discovery(
+            source,
+            settings,
+            partial(roster.put, Origin.DISCOVERED),
+            lambda: {one.session.session_id for one in holders if one.held and not one.over},
+            status.discovery,
+            Memory(link),
+        )
+
+        def take_up(change: Change) -> None:
+            changed = change.in_force.settings
+            set_level(changed.log.level)
+            admin.tell(changed.metrics.detail)
+            source.use(changed.source)
+            link.use(changed.redis)
+            roster.put(Origin.CONFIGURED, _configured(changed))
+            discovery.use(changed)
+
+        reloader = Reloader(configuration, places, take_up, status, secrets, asked=reload)
+        stack.callback(asyncio.create_task(reloader.run(), name="reload").cancel)
+        stack.callback(asyncio.create_task(discovery.run(), name="discover").cancel)
         coordination = Coordination(
             leases=leases,
             registry=Registry(link, leases.owner, settings.lease.ttl_seconds),
@@ -122,6 +153,10 @@ async def serve(settings: Settings, secrets: Secrets, *, until_ended: bool = Fal
     if until_ended and (unread := [holder for holder in holders if holder.never_seen]):
         names = ", ".join(f"{one.session.name} ({one.session.session_id})" for one in unread)
         raise BridgeError(f"nothing was read of {names}: the API does not know such a session - check sessions")
+
+
+def _configured(settings: Settings) -> list[Session]:
+    return [Session(name=one.name, session_id=one.session_id) for one in settings.sessions]
 
 
 def _holder(

@@ -29,6 +29,27 @@ it: those are files, named here. */}}
 {{- toYaml (merge $given (omit $config "source" "redis")) -}}
 {{- end -}}
 
+{{/* Stands for what a worker reads at its start alone: where that changes, new pods are made. Left out is what a worker that
+runs takes up by itself, `LIVE` in bridge/worker/reload/changes.py: the kubelet brings it the new file. */}}
+{{- define "lens-bridge.checksum" -}}
+{{- $config := deepCopy . -}}
+{{- range $section, $live := dict
+  "discovery" (list "enabled" "interval_seconds" "lens_ids" "name" "statuses")
+  "log" (list "level")
+  "metrics" (list "detail")
+  "redis" (list "ca_file" "cert_file" "key_file" "password" "password_file" "sentinel_password" "sentinel_password_file" "sentinel_username" "username")
+  "retention" (list "ended_seconds")
+  "source" (list "api_key" "api_key_file") -}}
+{{- range $live -}}
+{{- $_ := unset (default dict (get $config $section)) . -}}
+{{- end -}}
+{{- if not (get $config $section) -}}
+{{- $_ := unset $config $section -}}
+{{- end -}}
+{{- end -}}
+{{- omit $config "sessions" | toYaml | sha256sum -}}
+{{- end -}}
+
 {{/* The files of Secrets that the way to Redis takes, as a list in JSON: the worker's setting, the file, the Secret, its key. */}}
 {{- define "lens-bridge.redisSecrets" -}}
 {{- $redis := .Values.redis -}}

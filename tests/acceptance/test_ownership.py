@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -270,12 +269,20 @@ async def test_a_stop_ends_with_the_grace_period_while_redis_hangs(own_rig: Rig)
 
 
 async def test_a_terminal_that_is_closed_stops_a_worker_in_good_order(rig: Rig) -> None:
-    """SIGHUP, as SIGTERM: exit code 0, no lease kept."""
+    """Exit code 0, no lease kept. While it is open SIGHUP asks for a reload, as it does where there is none."""
     session = rig.simulator.create_session("lsn-hung-up")
-    worker = await rig.worker(session, lease__ttl_seconds=LONG_TTL_SECONDS).start()
-    await session.wait_connected(timeout=DEADLINE_SECONDS)
-    os.kill(worker.pid, signal.SIGHUP)
+    ours, theirs = os.openpty()
+    try:
+        worker = await rig.worker(session, lease__ttl_seconds=LONG_TTL_SECONDS).start(terminal=theirs)
+        os.close(theirs)
+        await session.wait_connected(timeout=DEADLINE_SECONDS)
+        worker.reload()
+        await until(_said(worker, "config.reloaded"), "it answers")
+        assert worker.running
+    finally:
+        os.close(ours)
     assert await worker.exit_code() == 0
+    assert worker.said("worker.stopping")[0]["signal"] == "SIGHUP"
     assert await rig.owner(session) is None
     assert await rig.client.zcard("lens:workers") == 0
 

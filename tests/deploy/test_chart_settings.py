@@ -18,6 +18,7 @@ from bridge.settings.loading import load
 from bridge.settings.reference import SETTINGS
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.status import WorkerStatus
+from bridge.worker.reload.changes import LIVE
 from tests.deploy.chart import EXAMPLES, Release, render, with_values
 from tests.deploy.chart_schema import OWNED
 from tests.deploy.chart_values import CHART
@@ -149,14 +150,49 @@ def test_by_default_kubernetes_waits_longer_than_the_worker_takes_to_stop(tmp_pa
     assert release.worker["spec"]["terminationGracePeriodSeconds"] == grace + 10
 
 
+def pod_template(**values: Any) -> Any:
+    """What Kubernetes compares: where it differs, it makes new pods."""
+    return render(with_values(**values)).worker
+
+
 def test_a_change_of_settings_rolls_the_workers_and_a_change_of_scale_does_not() -> None:
-    """The checksum is of what the worker reads at its start, and of nothing else."""
-    before, changed, scaled = (
-        render(values).worker["metadata"]["annotations"]["checksum/config"]
-        for values in (with_values(), with_values(config__log__level="debug"), with_values(replicas=3))
-    )
-    assert before != changed
-    assert before == scaled
+    """The checksum is of what the worker reads at its start alone."""
+    assert pod_template() != pod_template(config__lease__ttl_seconds=30)
+    assert pod_template() == pod_template(replicas=3)
+
+
+def test_another_list_of_sessions_restarts_no_pod() -> None:
+    """Nor does one that is written otherwise; the ConfigMap has the new list all the same, for the workers that run."""
+    sessions = [{"name": "camera-1", "session_id": "lsn-1"}]
+    more = [*sessions, {"name": "camera-2", "session_id": "lsn-2"}]
+    assert pod_template(sessions=sessions) == pod_template(sessions=more)
+    assert pod_template(sessions=more) == pod_template(sessions={"camera-1": "lsn-1"}) == pod_template(sessions=[])
+    listed = yaml.safe_load(render(with_values(sessions=more)).settings_file)["sessions"]
+    assert listed == more
+
+
+def test_the_sessions_reach_a_worker_that_runs() -> None:
+    """Kubernetes never brings a new ConfigMap to a file that is mounted with subPath."""
+    (container,) = pod_template()["spec"]["containers"]
+    (mount,) = (one for one in container["volumeMounts"] if one["name"] == "config")
+    assert "subPath" not in mount
+    assert "subPathExpr" not in mount
+
+
+def test_a_setting_rolls_the_workers_exactly_where_one_that_runs_cannot_take_it_up() -> None:
+    """The chart and the worker agree on which those are. The chart's own template is asked, by an object that is filled
+    in: not every setting may stand in the values."""
+    data = {f"{path}-{text}": _checksum_of(path, text) for path in SETTINGS for text in ("first", "second")}
+    asking = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "asking"}, "data": data}
+    release = render(with_values(extraObjects=[asking]))
+    (told,) = (one["data"] for one in release.all("ConfigMap") if one["metadata"]["name"] == "asking")
+    assert {path for path in SETTINGS if told[f"{path}-first"] == told[f"{path}-second"]} == LIVE
+
+
+def _checksum_of(path: str, text: str) -> str:
+    section, _, name = path.partition(".")
+    given = f'"{section}" (dict "{name}" "{text}" "other" 1)' if name else f'"{section}" (list "{text}")'
+    return f'{{{{ include "lens-bridge.checksum" (dict "unknown" 1 {given}) }}}}'
 
 
 def test_probes_service_and_monitor_ask_where_the_worker_listens(tmp_path: Path) -> None:

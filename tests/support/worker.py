@@ -85,6 +85,10 @@ class Worker:
         self._port: int | None = None
         self._begin = 0  # of this start's lines in the log
 
+    def give(self, variables: Mapping[str, str]) -> None:
+        """Set these in its environment at the next start, as they are."""
+        self._environment |= variables
+
     @property
     def pid(self) -> int:
         """The process id of the running worker."""
@@ -95,15 +99,16 @@ class Worker:
         """The process exists; a paused one does."""
         return self._process is not None and self._process.returncode is None
 
-    async def start(self) -> Self:
-        """Start the process; it is not ready yet."""
+    async def start(self, terminal: int | None = None) -> Self:
+        """Start the process; it is not ready yet. ``terminal``: the descriptor of one that is to control it."""
         assert not self.running, "it runs already"
         self._port = None
         with self.log.open("ab") as log:
             self._begin = log.tell()
             self._process = await asyncio.create_subprocess_exec(
-                *_dying_with_parent(), sys.executable, "-m", "bridge", "run", *self._arguments,
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, cwd=self._code,
+                *_controlled_by(terminal), *_dying_with_parent(), sys.executable, "-m", "bridge", "run",
+                *self._arguments, stdin=asyncio.subprocess.DEVNULL if terminal is None else terminal,
+                stdout=log, stderr=log, env=self._environment, cwd=self._code,
             )  # fmt: skip
         return self
 
@@ -120,6 +125,10 @@ class Worker:
     def resume(self) -> None:
         """SIGCONT after `pause`."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def reload(self) -> None:
+        """SIGHUP: read the configuration again."""
+        os.kill(self.pid, signal.SIGHUP)
 
     def terminate(self) -> None:
         """SIGTERM, as by Kubernetes."""
@@ -207,6 +216,11 @@ class Worker:
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _controlled_by(terminal: int | None) -> list[str]:
+    """A prefix for a command line that is to have the terminal on its standard input for its own (Linux)."""
+    return [] if terminal is None else ["setsid", "--ctty"]
 
 
 def _dying_with_parent() -> list[str]:

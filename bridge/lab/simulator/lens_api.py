@@ -69,6 +69,8 @@ class _LensApi:
             if wanted in (None, session.session_id)
             and (not session.destroyed or session.switches.metadata_lists_destroyed)
         ]
+        if wanted is None:
+            rows = rows[: _most(request, switches.metadata_rows)]
         if wanted and not rows and switches.metadata_unknown_status is not None:
             return self._error(switches.metadata_unknown_status, f"Unknown session id: {wanted}")
         return web.json_response(rows)
@@ -116,6 +118,16 @@ class _LensApi:
 
     def _error(self, status: int, message: str) -> web.Response:
         return error_response(self._platform.switches, status, message)
+
+
+def _most(request: web.Request, allowed: int | None) -> int | None:
+    """How many rows to list: `max_items_per_shard` of the one shard that there is, where it is not -1."""
+    try:
+        asked = int(request.query.get("max_items_per_shard", -1))
+    except ValueError:
+        asked = -1
+    limits = [limit for limit in (asked if asked >= 0 else None, allowed) if limit is not None]
+    return min(limits, default=None)
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

@@ -26,6 +26,11 @@ class Access:
         self._secrets = secrets
         self._certificates = _Certificates(settings)
 
+    def use(self, settings: RedisSettings) -> None:
+        """Take users, passwords and certificates from these from the next connection on; all else stays as it was."""
+        self._settings = settings
+        self._certificates = _Certificates(settings)
+
     async def open(self, endpoint: Endpoint) -> Connection:
         """A connection to a server of data, logged in and at the right database. Raises SinkFault."""
         return await self._open(endpoint, self._greeting())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -10,18 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.model.labels import ConnectOutcome
+from bridge.model.outcomes import Listed, Unanswered
 from bridge.source.answers import (
     classify_status,
     content_coding,
     is_event_stream,
     is_over,
+    listed_in,
     looks_like_events,
     media_type,
+    plain_status,
     retry_after_seconds,
     sendable,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3)
+ROWS = st.dictionaries(
+    st.sampled_from(["session_id", "lens_id", "session_status", "session_duration_sec"]), JSON
+) | st.just({"session_id": "a"})
 
 
 @given(st.integers(100, 999).filter(lambda status: status != 200), st.booleans())
@@ -180,3 +188,52 @@ def test_what_can_be_sent_is_a_header_value(cursor: str) -> None:
 def test_what_cannot_be_sent_is_none(cursor: str) -> None:
     """It would break the request, or say something else."""
     assert sendable(cursor) is None
+
+
+@pytest.mark.parametrize(
+    ("spelled", "plain"),
+    [
+        ("SESSION_STATUS_RUNNING", "RUNNING"),
+        ("LensSessionStatus.SESSION_STATUS_RUNNING", "RUNNING"),
+        ("running ", "RUNNING"),
+        ("3", "RUNNING"),
+        ("6", "FAILED"),
+        ("5", "5"),
+        ("SESSION_STATUS_HIBERNATING", "HIBERNATING"),
+        ("", ""),
+    ],
+)
+def test_a_status_has_one_plain_spelling(spelled: str, plain: str) -> None:
+    """Of the numbers only those that were seen are known."""
+    assert plain_status(spelled) == plain
+    assert plain_status(plain) == plain
+
+
+def test_a_row_of_the_list_tells_what_it_has() -> None:
+    """All but the id may be missing, or be of any type."""
+    body = json.dumps(
+        [
+            {"session_id": "a", "lens_id": "l", "session_status": "3", "session_duration_sec": 1.5},
+            {"session_id": "b", "session_status": "SESSION_STATUS_DESTROYED", "session_duration_sec": "long"},
+            {"session_id": "c", "lens_id": None, "session_status": None, "session_duration_sec": -1},
+        ]
+    ).encode()
+    assert listed_in(body) == (
+        Listed(session_id="a", lens_id="l", status="RUNNING", seconds=1.5),
+        Listed(session_id="b", status="DESTROYED", over=True),
+        Listed(session_id="c"),
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b'{"type": "error", "message": "no"}', b'[{"lens_id": "l"}]', b'[{"session_id": "a"}, 5]']
+)
+def test_what_is_no_list_of_sessions_lists_nobody_and_ends_nobody(body: bytes) -> None:
+    """An error in the shape of an answer, for one."""
+    assert isinstance(listed_in(body), Unanswered)
+
+
+@given(st.binary(max_size=200) | st.lists(ROWS).map(json.dumps).map(str.encode))
+def test_any_answer_is_a_list_or_none(body: bytes) -> None:
+    """Whatever an API sends, nothing is raised."""
+    assert isinstance(listed_in(body), tuple | Unanswered)

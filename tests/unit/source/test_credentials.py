@@ -21,13 +21,31 @@ def of_file(file: Path, *secrets: Secrets) -> ApiKey:
 def test_a_file_that_cannot_be_read_is_told_until_it_can(tmp_path: Path) -> None:
     """There is an alert on it: a rotation that went wrong should be noticed before the old connection ends."""
     file = tmp_path / "key"
-    heard: list[bool] = []
+    heard: list[str | None] = []
     key = ApiKey(SourceSettings(api_key_file=file), [], heard.append)
+    with pytest.raises(KeyUnavailableError):
+        key.headers()
+    file.write_text("\n")
     with pytest.raises(KeyUnavailableError):
         key.headers()
     file.write_text("sk-rotated-key")
     key.headers()
-    assert heard == [False, True]
+    assert heard == [
+        f"source.api_key_file {file} cannot be read: No such file or directory",
+        f"source.api_key_file {file} is empty or holds characters that no key has",
+        None,
+    ]
+
+
+def test_settings_that_were_read_again_give_another_key(tmp_path: Path) -> None:
+    """Or another file with it; whoever waits for another key hears of it."""
+    key = ApiKey(SourceSettings(api_key=SecretStr("a-secret-key")), [])
+    key.headers()
+    before = key.version
+    (tmp_path / "key").write_text("of-the-file")
+    key.use(SourceSettings(api_key_file=tmp_path / "key"))
+    assert key.changed(before)
+    assert key.headers() == {"Authorization": "Bearer of-the-file"}
 
 
 def test_a_key_of_the_settings_is_sent_as_a_bearer_token() -> None:

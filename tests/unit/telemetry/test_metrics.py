@@ -71,6 +71,12 @@ INTERFACE = {
     "durability_degraded": ("gauge", set()),
     "config_last_reload_success_timestamp_seconds": ("gauge", set()),
     "config_last_reload_successful": ("gauge", set()),
+    "config_settings_awaiting_restart": ("gauge", set()),
+    "discovery_enabled": ("gauge", set()),
+    "discovery_sessions": ("gauge", set()),
+    "discovery_refused_sessions": ("gauge", set()),
+    "discovery_failures_total": ("counter", set()),
+    "discovery_last_success_timestamp_seconds": ("gauge", set()),
     "log_lines_dropped_total": ("counter", set()),
     "ready": ("gauge", set()),
     "redis_reachable": ("gauge", set()),
@@ -397,10 +403,12 @@ def test_a_failed_reading_of_the_configuration_shows_until_the_next_good_one() -
     worker = worker_with()
     metrics = Metrics(worker)
     worker.config_read_at = 100.0
-    worker.config_read(False)
+    worker.config_read("configuration", "log.level: must be one of four")
+    worker.config_read("source.api_key_file")
     assert value(metrics, "config_last_reload_successful") == 0
     assert value(metrics, "config_last_reload_success_timestamp_seconds") == 100
-    worker.config_read(True)
+    assert worker.as_json()["config"]["errors"] == ["log.level: must be one of four"]
+    worker.config_read("configuration")
     assert value(metrics, "config_last_reload_successful") == 1
     assert value(metrics, "config_last_reload_success_timestamp_seconds") == pytest.approx(time.time(), abs=60)
 

@@ -52,7 +52,7 @@ def test_wanting_the_same_is_no_conflict() -> None:
 
 def test_a_place_is_read_into_under_one_name() -> None:
     """Two holders of one place would fence each other for ever."""
-    wanted = {CONFIGURED: [session("a", "x")], DISCOVERED: [session("b", "x")]}
+    wanted = {CONFIGURED: [session("a", "x")], REGISTERED: [session("b", "x")]}
     merged = merge(wanted, by_id)
     assert list(merged.sessions) == ["a"]
     assert [one.reason for one in merged.conflicts] == ["a, which is configured, reads x into the same place"]
@@ -72,6 +72,18 @@ def test_a_session_that_cannot_have_keys_is_refused_with_the_reason() -> None:
     assert [one.reason for one in merged.conflicts] == ["it would be the bridge's own key"]
 
 
+def test_a_session_that_somebody_names_is_not_discovered_besides() -> None:
+    """Not even into another place: it would be read twice. Nor is that worth a word."""
+    wanted = {REGISTERED: [session("camera", "x")], DISCOVERED: [session("x", "x"), session("y", "y")]}
+    merged = merge(wanted, lambda one: one.name)
+    assert {name: one.session_id for name, one in merged.sessions.items()} == {"camera": "x", "y": "y"}
+    assert merged.conflicts == ()
+
+
+def _named(merged: Merged) -> list[Session]:
+    return [one for name, one in merged.sessions.items() if merged.origins[name] is not DISCOVERED]
+
+
 @given(WANTED)
 def test_each_wish_is_granted_or_refused_and_never_both(wanted: Mapping[Origin, list[Session]]) -> None:
     """Names and places are unique, and who is first in the order of origins is never refused for a later one."""
@@ -81,6 +93,8 @@ def test_each_wish_is_granted_or_refused_and_never_both(wanted: Mapping[Origin, 
     refused = [(one.origin, one.session) for one in merged.conflicts]
     for origin, sessions in wanted.items():
         for one in sessions:
+            if origin is DISCOVERED and any(one.session_id == other.session_id for other in _named(merged)):
+                continue  # it is read under the name that somebody gave it
             granted = merged.sessions.get(one.name) == one
             assert granted is not ((origin, one) in refused)
     alone = merge({CONFIGURED: wanted.get(CONFIGURED, [])}, by_id)

@@ -230,6 +230,9 @@ class Switches:
     """The metadata endpoint's status for an unknown id; none answers an empty array."""
     metadata_lists_destroyed: bool = False
     """The metadata endpoint still shows destroyed sessions, with that status."""
+    metadata_rows: Count | None = None
+    """How many sessions the metadata endpoint lists at most where it is asked after all; none: as many as were asked
+    for. A list may be shorter than the truth."""
     status_spelling: StatusSpelling = StatusSpelling.PREFIXED
     """How session statuses are written."""
 
