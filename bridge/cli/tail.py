@@ -41,11 +41,11 @@ async def _follow(options: argparse.Namespace, settings: Any) -> None:
     from bridge.operations.redis_client import check_contact, open_client
     from bridge.operations.tail import follow, json_line, text_line
 
-    targets = targets_of(options, settings)
-    labels = {one.stream_key: one.sessions[0].name for one in targets if len(one.sessions) == 1}
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
+        targets = await targets_of(options, settings, client)
+        labels = {one.stream_key: one.sessions[0].name for one in targets if len(one.sessions) == 1}
         async for landed in follow(
             client, [one.stream_key for one in targets], from_start=options.from_start, on_change=_tell_change
         ):

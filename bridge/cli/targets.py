@@ -10,9 +10,10 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridge.cli.options import ExitCode
-from bridge.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from bridge.operations.redis_client import Client
+    from bridge.settings import Settings
     from bridge.verify import StreamTarget
 
 __all__ = ["add_stream_flag", "reading", "targets_of"]
@@ -27,16 +28,21 @@ def add_stream_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def targets_of(options: argparse.Namespace, settings: Any) -> list[StreamTarget]:
-    """The streams that were asked for, else those of the configured sessions. Raises ConfigurationError."""
+async def targets_of(options: argparse.Namespace, settings: Settings, client: Client) -> list[StreamTarget]:
+    """The streams that were asked for, else those of ``--sessions``, else those of all sessions that are known.
+
+    Raises ConfigurationError where there is none.
+    """
     from bridge.model.place import Session
+    from bridge.operations.known import known_sessions
     from bridge.verify import StreamTarget, stream_targets
 
     if options.stream:
         return [StreamTarget(stream_key=key) for key in dict.fromkeys(options.stream)]
-    if not settings.sessions:
-        raise ConfigurationError("no sessions are configured: set BRIDGE_SESSIONS, or give --sessions or --stream")
-    sessions = [Session(name=one.name, session_id=one.session_id) for one in settings.sessions]
+    if options.sessions:
+        sessions = [Session(name=one.name, session_id=one.session_id) for one in settings.sessions]
+    else:
+        sessions = await known_sessions(client, settings)
     return stream_targets(settings.stream.key, sessions)
 
 

@@ -11,7 +11,7 @@ from bridge.cli.options import ExitCode, add_settings, command, number, settings
 from bridge.cli.targets import add_stream_flag, reading, targets_of
 
 if TYPE_CHECKING:
-    from bridge.verify import StreamTarget
+    from bridge.settings import Settings
     from bridge.verify.report import Report
 
 __all__ = ["add_verify_command"]
@@ -57,8 +57,7 @@ def _verify(options: argparse.Namespace) -> ExitCode:
     from bridge.verify.report import as_json, render_text
 
     settings = settings_of(options)
-    targets = targets_of(options, settings)
-    report = reading(_report(options, settings, targets))
+    report = reading(_report(options, settings))
     print(json.dumps(as_json(report), indent=2) if options.json else render_text(report))
     if not report.ok:
         return ExitCode.FAULT_FOUND
@@ -68,12 +67,13 @@ def _verify(options: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE if any(one.events for one in report.sessions) else ExitCode.FAILED
 
 
-async def _report(options: argparse.Namespace, settings: Any, targets: list[StreamTarget]) -> Report:
+async def _report(options: argparse.Namespace, settings: Settings) -> Report:
     from bridge.operations.redis_client import check_contact, open_client
     from bridge.verify import Filter, verify
 
     url = options.simulator and options.simulator.rstrip("/").removesuffix("/control")
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
+        targets = await targets_of(options, settings, client)
         filter = Filter(settings.events.include, settings.events.exclude)
         return await verify(client, targets, simulator_url=url, settle_seconds=options.settle, filter=filter)

@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge.errors import BridgeError, ConfigurationError, Meaning, SinkFault
 from bridge.masking import Secrets
+from bridge.model.found import FIELD, key_of_found, parse_found, sessions_of
 from bridge.model.keys import NAME_PATTERN, SessionKeys
 from bridge.model.place import Session
 from bridge.model.registered import Registered, is_name
@@ -30,7 +31,7 @@ _LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A session as `sessions list` shows it. ``origin``: configured or registered."""
+    """A session as `sessions list` shows it. ``origin``: configured, registered or discovered."""
 
     session: Session
     origin: str
@@ -91,6 +92,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self._book = SessionBook(self.link)
+        self._found: dict[str, str] = {}  # lens ids by session id
         self.configured = {
             one.name: Session(name=one.name, session_id=one.session_id) for one in self.settings.sessions
         }
@@ -100,7 +102,8 @@ class Desk:
         return checked_keys(self.settings.stream.key, session)
 
     async def read(self) -> None:
-        """Read what is registered."""
+        """Read what is registered, and what workers have found."""
+        await self._read_found()
         if news := await self._book.follow():
             if news.whole:
                 self.records.clear()
@@ -111,19 +114,34 @@ class Desk:
                 if record:
                     self.records[name] = record
 
+    async def _read_found(self) -> None:
+        discovery = self.settings.discovery
+        if discovery.enabled:
+            key = key_of_found(self.settings.source.base_url, discovery.lens_ids, discovery.statuses)
+            self._found = parse_found(await self.link.to(key).call("HGET", key, FIELD))
+
+    @property
+    def discovered(self) -> dict[str, Session]:
+        """By name: those that nobody names."""
+        named = [*self.configured.values(), *(one.session for one in self.records.values() if one.session)]
+        return {one.name: one for one in sessions_of(self._found, self.settings.discovery.name, named)}
+
     async def listed(self) -> list[Listed]:
-        """All sessions that are configured here or registered, by name."""
+        """All sessions that are configured here, registered or discovered, by name."""
         await self.read()
-        sessions = {name: one.session for name, one in self.records.items() if one.session} | self.configured
-        found = await self.see(sessions.values())
+        registered = {name: one.session for name, one in self.records.items() if one.session}
+        sessions = self.discovered | registered | self.configured
+        origins = dict.fromkeys(sessions, "discovered")
+        origins |= dict.fromkeys(registered, "registered") | dict.fromkeys(self.configured, "configured")
+        seen = dict(zip(sessions, await self.see(sessions.values()), strict=True))
         return [
             Listed(
                 session=session,
-                origin="configured" if name in self.configured else "registered",
+                origin=origins[name],
                 paused=name in self.records and self.records[name].paused,
-                seen=seen,
+                seen=seen[name],
             )
-            for (name, session), seen in sorted(zip(sessions.items(), found, strict=True), key=lambda one: one[0][0])
+            for name, session in sorted(sessions.items())
         ]
 
     async def see(self, sessions: Iterable[Session]) -> list[Glance]:
@@ -136,7 +154,7 @@ class Desk:
         if "=" in text:
             return session_of(text)
         record = self.records.get(text)
-        if found := self.configured.get(text) or (record and record.session):
+        if found := self.configured.get(text) or (record and record.session) or self.discovered.get(text):
             return found
         raise ConfigurationError(
             f"no session is called {text!r:.100}: `lens-bridge sessions list` shows those that are configured here or "

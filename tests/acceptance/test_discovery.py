@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from bridge.lab.simulator import Endpoint, LensStatus, Profile, Refusal, SimulatedSession
+from tests.support.steering import steer
 from tests.support.worker import DEADLINE_SECONDS, Condition, Worker, until
 from tests.support.worker_rig import Rig, keys_of
 
@@ -162,6 +163,33 @@ async def test_the_next_session_of_a_lens_goes_on_in_the_same_stream(rig: Rig) -
     assert [int(fields[b"seq"]) for fields in firsts[:-1]] == list(range(1, len(first.record) + 1))
 
 
+async def test_commands_know_what_was_found(rig: Rig) -> None:
+    """`sessions list` shows those sessions, `verify` judges them, and one is paused and resumed by its name."""
+    found, added = (rig.simulator.create_session(f"lsn-{name}", profile=Profile.SIZED, rate=20) for name in "ab")
+    file = rig.directory / "bridge.yaml"
+    file.write_text("discovery: {enabled: true, interval_seconds: 1, name: cam-<session_id>}\n")
+    same = str(file)
+    worker = await rig.worker(arguments=("--config", same), sessions=None).start()
+    await until(_all_read([found, added]), "both are found")
+    await until(_kept(rig), "and kept")
+    await steer(rig, "sessions", "add", "door=lsn-b", config=same)
+    await until(_said(worker, "lease.taken", "door"), "read under the name that it was given")
+    told = await steer(rig, "sessions", "list", "--json", config=same)
+    assert {(one["name"], one["origin"]) for one in told.value["sessions"]} == {
+        ("cam-lsn-a", "discovered"),
+        ("door", "registered"),
+    }
+    await steer(rig, "sessions", "pause", "cam-lsn-a", config=same)
+    await until(lambda: not found.readers, "paused")
+    await steer(rig, "sessions", "resume", "cam-lsn-a", config=same)
+    await until(_all_read([found]), "and read again")
+    for session in (found, added):
+        session.pause()
+    told = await steer(rig, "verify", "--json", "--simulator", rig.simulator.control_url, "--settle", "60", config=same)
+    assert {one["name"] for one in told.value["sessions"]} == {"cam-lsn-a", "door"}
+    assert told.value["ok"]
+
+
 async def test_discovery_is_turned_on_and_off_by_a_reload(rig: Rig) -> None:
     """And leaves the configured ones alone."""
     configured, found = (rig.simulator.create_session(f"lsn-{name}") for name in ("configured", "found"))
@@ -188,6 +216,10 @@ def _kept(rig: Rig) -> Condition:
 
 def _all_read(sessions: Sequence[SimulatedSession]) -> Condition:
     return lambda: all(session.readers for session in sessions)
+
+
+def _said(worker: Worker, event: str, name: str) -> Condition:
+    return lambda: any(line["session"] == name for line in worker.said(event))
 
 
 def _told_of(worker: Worker, event: str, names: set[str]) -> Condition:

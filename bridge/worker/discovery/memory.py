@@ -1,16 +1,13 @@
-"""What was found, kept in Redis for a worker that starts while the API does not tell."""
+"""What was found, kept in Redis for a worker that starts while the API does not tell, and for people's commands."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from bridge.errors import SinkFault
-from bridge.model.keys import found_key
+from bridge.model.found import FIELD, key_of_found, parse_found, render_found
 from bridge.settings import Settings
 from bridge.store.link import RedisLink
 
@@ -30,26 +27,22 @@ class Memory:
 
     async def keep(self, settings: Settings, found: Mapping[str, str]) -> None:
         """Keep these lens ids by session id. Where Redis does not take it, with the next answer."""
-        key, text = _key(settings), json.dumps(found, sort_keys=True, separators=(",", ":"))
+        key, text = _key(settings), render_found(found)
         now = time.monotonic()
         if self._kept == (key, text) and now - self._kept_at < _REFRESH_SECONDS:
             return
         with suppress(SinkFault):  # the commits and the leases meet it too, and say so
-            await self._link.to(key).call("SET", key, text, "PX", int(_KEPT_SECONDS * 1000))
+            route = self._link.to(key)
+            await route.call("HSET", key, FIELD, text)
+            await route.call("PEXPIRE", key, int(_KEPT_SECONDS * 1000))
             self._kept, self._kept_at = (key, text), now
 
     async def recall(self, settings: Settings) -> dict[str, str]:
         """What was kept under the same rules. Raises SinkFault."""
         key = _key(settings)
-        reply = await self._link.to(key).call("GET", key)
-        try:
-            found: Any = json.loads(reply) if isinstance(reply, bytes) else {}
-        except ValueError:
-            found = {}
-        return {str(one): str(lens) for one, lens in found.items()} if isinstance(found, dict) else {}
+        return parse_found(await self._link.to(key).call("HGET", key, FIELD))
 
 
 def _key(settings: Settings) -> str:
     discovery = settings.discovery
-    rules = [settings.source.base_url, sorted(discovery.lens_ids), sorted(discovery.statuses)]
-    return found_key(hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16])
+    return key_of_found(settings.source.base_url, discovery.lens_ids, discovery.statuses)

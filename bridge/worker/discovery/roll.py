@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from bridge.model.found import name_of
 from bridge.model.keys import NAME_PATTERN
 from bridge.model.outcomes import Listed
 from bridge.model.place import Session
@@ -121,8 +122,9 @@ def _kept(
 def _new(roll: Roll, living: Mapping[str, Listed], rules: Rules) -> Iterator[Known]:
     """The youngest first: of several that would have one name it is the one that is meant."""
     for session_id, row in living.items():
-        in_a_wanted_status = not rules.statuses or row.status in rules.statuses
-        if session_id not in roll.known and _of_a_wanted_lens(row, rules) and in_a_wanted_status:
+        # One that was refused is waiting since then, whatever its status has become.
+        its_time = not rules.statuses or row.status in rules.statuses or session_id in roll.refused
+        if session_id not in roll.known and _of_a_wanted_lens(row, rules) and its_time:
             yield _known(row, rules)
 
 
@@ -130,17 +132,13 @@ def _gone(roll: Roll, living: Mapping[str, Listed], rules: Rules, now: float) ->
     for session_id, one in roll.known.items():
         if session_id not in living and (not rules.lens_ids or one.lens_id in rules.lens_ids):
             since = now if one.missing_since is None else one.missing_since
-            session = Session(name=_name(session_id, one.lens_id, rules), session_id=session_id)
+            session = Session(name=name_of(rules.name, session_id, one.lens_id), session_id=session_id)
             yield replace(one, session=session, missing_since=since)
 
 
 def _known(row: Listed, rules: Rules) -> Known:
-    session = Session(name=_name(row.session_id, row.lens_id, rules), session_id=row.session_id)
+    session = Session(name=name_of(rules.name, row.session_id, row.lens_id), session_id=row.session_id)
     return Known(session=session, lens_id=row.lens_id)
-
-
-def _name(session_id: str, lens_id: str, rules: Rules) -> str:
-    return rules.name.replace("<session_id>", session_id).replace("<lens_id>", lens_id)
 
 
 def _of_a_wanted_lens(row: Listed, rules: Rules) -> bool:
