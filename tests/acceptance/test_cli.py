@@ -147,7 +147,7 @@ def test_the_profiles_in_the_help_are_those_of_the_simulator() -> None:
         (("run", "--redis-url", "redis://bridge@h"), 2, "redis.url (BRIDGE_REDIS__URL): user bridge has no password"),
         (("run", "--sessions", "a=1,b=2", "--config", "SHARED"), 2, "{name} is no placeholder"),
         (("verify", "--stream", "key", "--redis-url", "localhost"), 2, "redis.url (BRIDGE_REDIS__URL)"),
-        (("verify",), 2, "no sessions are configured"),
+        (("verify", "--redis-url", NOWHERE), 1, "cannot read Redis"),
         (("verify", "--stream", "key", "--redis-url", NOWHERE), 1, "check redis.url (BRIDGE_REDIS__URL, --redis-url)"),
         (("verify", "--stream", "key", "--redis-url", "redis://no-such-host.invalid"), 1, "no-such-host.invalid"),
         (("verify", "--stream", "key", "--settle", "soon"), 2, "--settle: use 0 to 86400, not 'soon'"),

@@ -165,6 +165,11 @@ async def test_the_next_session_of_a_lens_goes_on_in_the_same_stream(rig: Rig) -
 
 async def test_commands_know_what_was_found(rig: Rig) -> None:
     """`sessions list` shows those sessions, `verify` judges them, and one is paused and resumed by its name."""
+    for command in ("verify", "tail"):
+        told = await steer(rig, command, code=2)
+        assert told.errors.startswith(
+            "lens-bridge: no sessions are configured, registered or found: set BRIDGE_SESSIONS"
+        )
     found, added = (rig.simulator.create_session(f"lsn-{name}", profile=Profile.SIZED, rate=20) for name in "ab")
     file = rig.directory / "bridge.yaml"
     file.write_text("discovery: {enabled: true, interval_seconds: 1, name: cam-<session_id>}\n")

@@ -182,6 +182,29 @@ async def test_a_key_that_is_rotated_in_the_secrets_directory_serves_the_next_co
     assert not any(key in worker.log.read_text() for key in keys)
 
 
+async def test_a_password_of_redis_that_is_rotated_serves_the_next_connection(own_rig: Rig) -> None:
+    """From the secrets directory; Redis has hung up by then, and the source has not."""
+    words = ["first-word-of-two", "second-word-of-two"]
+    session = own_rig.simulator.create_session("lsn-password", profile=Profile.SIZED, rate=50)
+    await own_rig.client.config_set("requirepass", words[0])
+    volume = MountedVolume(own_rig.directory / "secrets", {"bridge_redis__password": words[0]})
+    worker = own_rig.worker(session)
+    worker.give({"BRIDGE_SECRETS_DIR": str(volume.directory)})
+    await worker.start()
+    await own_rig.reaches(session, 10)
+    volume.swap({"bridge_redis__password": words[1]})
+    await until(_said(worker, "config.reloaded"), "it is taken up")
+    assert worker.said("config.reloaded")[0]["changed"] == "redis.password"
+    await own_rig.client.config_set("requirepass", words[1])
+    await own_rig.client.client_kill_filter(_type="normal", skipme=True)
+    await own_rig.reaches(session, await own_rig.seq(session) + 20)
+    await own_rig.client.config_set("requirepass", "")
+    session.pause()
+    await own_rig.assert_kept(session)
+    assert len(session.connections) == 1
+    assert not any(word in worker.log.read_text() for word in words)
+
+
 async def test_a_key_file_that_a_rotation_left_empty_is_told_before_a_connection_needs_it(rig: Rig) -> None:
     """The alert has its time while the old connection still stands."""
     session = rig.simulator.create_session("lsn-key-file")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bridge.settings.loading import load, masked, secret_values
+from bridge.masking import Secrets
+from bridge.settings.loading import hide_secrets, load, masked, secret_values
 from tests.support.configuration import KEY, problems, warnings
 
 
@@ -95,3 +96,19 @@ def test_a_warning_repeats_no_secret() -> None:
     told = warnings(environment)
     assert len(told) == 2
     assert KEY not in "".join(told)
+
+
+def test_every_secret_of_the_settings_is_hidden_however_many_there_are() -> None:
+    """A register keeps the last few of each origin: theirs are the settings."""
+    environment = {
+        "ATAI_API_KEY": KEY,
+        "BRIDGE_REDIS__URL": "redis+sentinel://me:pass%2Fword-1@h/s",
+        "BRIDGE_REDIS__PASSWORD": "pass-word-2",
+        "BRIDGE_REDIS__SENTINEL_PASSWORD": "pass-word-3",
+        "BRIDGE_SOURCE__PROXY": "http://me:pass%2Fword-4@proxy.example:3128",
+    }
+    secrets = Secrets()
+    settings = load(None, {}, environment)
+    hide_secrets(settings, secrets)
+    assert len(secret_values(settings)) == 7
+    assert all(secrets.contains(value.encode()) for value in secret_values(settings))
