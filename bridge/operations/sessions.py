@@ -18,7 +18,7 @@ from bridge.model.registered import Registered, is_name
 from bridge.operations.glances import Glance, glance
 from bridge.settings import Settings
 from bridge.settings.contradictions import checked_keys
-from bridge.settings.loading import secret_values
+from bridge.settings.loading import hide_secrets
 from bridge.settings.redis_address import Topology
 from bridge.store.fleet.sessions import Change, SessionBook
 from bridge.store.link import RedisLink
@@ -64,8 +64,7 @@ def session_of(text: str) -> Session:
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """Where sessions are steered from. A fault of Redis becomes one line that says where, and what to do."""
     secrets = Secrets()
-    for value in secret_values(settings):
-        secrets.add(value)
+    hide_secrets(settings, secrets)
     link = RedisLink(settings.redis, secrets)
     try:
         yield Desk(settings, link)
