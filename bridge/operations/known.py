@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from bridge.errors import ConfigurationError
 from bridge.model.found import FIELD, key_of_found, parse_found, sessions_of
@@ -42,7 +42,7 @@ async def known_sessions(client: Client, settings: Settings) -> list[Session]:
 
 
 async def _hash(client: Client, key: str) -> dict[bytes, bytes]:
-    with suppress(RedisError):
+    with suppress(RedisError, RedisClusterException):
         found: Any = await client.hgetall(key)
         return dict(found)
     return {}

@@ -127,16 +127,19 @@ async def test_a_worker_that_starts_while_the_api_does_not_tell_begins_with_what
 
 
 async def test_a_list_that_is_shorter_than_the_truth_ends_nobody(rig: Rig) -> None:
-    """Those that it lacks are asked after by their ids."""
+    """Those that it lacks are asked after by their ids, also by the worker that does not read them."""
     sessions = [rig.simulator.create_session(f"lsn-row-{n}") for n in range(4)]
-    worker = await following(rig, retention__ended_seconds=1).start()
+    workers = [await following(rig, retention__ended_seconds=1).start() for _ in range(2)]
     await until(_all_read(sessions), "all are found")
+    for worker in workers:
+        await until(worker.counts("lease_held", 2), "and shared")
     rig.simulator.change(metadata_rows=1)
     asked = rig.simulator.requests[Endpoint.METADATA]
-    await until(lambda: rig.simulator.requests[Endpoint.METADATA] >= asked + 10, "asked after, one by one")
-    assert await worker.metric("lease_held") == 4
-    assert [len(one.connections) for one in sessions] == [1] * 4
-    assert not worker.said("session.retired")
+    await until(lambda: rig.simulator.requests[Endpoint.METADATA] >= asked + 20, "asked after, one by one")
+    for worker in workers:
+        assert await worker.metric("discovery_sessions") == 4
+        assert not worker.said("session.retired")
+    assert all(one.readers for one in sessions)
 
 
 async def test_the_next_session_of_a_lens_goes_on_in_the_same_stream(rig: Rig) -> None:
