@@ -304,7 +304,14 @@ class _Stage:
         self.volume.swap(self._text())
 
     async def write_nonsense(self) -> None:
+        """Until somebody refuses it. It may have come in the place of a list that nobody has read yet."""
+        before = self._refusals()
         self.volume.swap({MOUNTED: self.random.choice(["", "sessions: [", "sessions: [a/b]", "log: {level: 5}"])})
+        await until(lambda: self._refusals() > before, "it is refused")
+        self.volume.swap(self._text())
+
+    def _refusals(self) -> int:
+        return sum(len(worker.said("config.refused")) for worker in self.workers)
 
     async def limit_the_rate(self) -> None:
         self.rig.simulator.refuse(Refusal(endpoint=Endpoint.METADATA, status=429, requests=4, retry_after=1))
