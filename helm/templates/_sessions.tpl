@@ -82,6 +82,18 @@ not have (`unknown`). */}}
 {{- end -}}
 {{- end -}}
 
+{{/* The template of the names of sessions that are found: the rule of name_template in bridge/settings/values.py. */}}
+{{- define "lens-bridge.checkDiscovery" -}}
+{{- $found := index . 1 -}}
+{{- $template := include "lens-bridge.setting" (list (index . 0) "discovery" "name") -}}
+{{- $rest := $template | replace "<session_id>" "" | replace "<lens_id>" "" -}}
+{{- if eq $rest $template -}}
+{{- $_ := set $found "problems" (append $found.problems "config.discovery.name: must hold <session_id> or <lens_id>; one name cannot stand for all sessions") -}}
+{{- else if not (regexMatch "^[A-Za-z0-9._:-]{0,100}$" $rest) -}}
+{{- $_ := set $found "problems" (append $found.problems "config.discovery.name: must be <session_id>, <lens_id> and up to 100 of A-Z a-z 0-9 . _ : -") -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What is wrong with a template of stream keys, whatever the sessions; nothing where it is right. */}}
 {{- define "lens-bridge.templateProblem" -}}
 {{- $unknown := "" -}}

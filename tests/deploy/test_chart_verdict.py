@@ -128,6 +128,15 @@ def test_of_any_stream_key_both_take_and_refuse_the_same(template: str, written:
     agree(with_values(config={"stream": {"key": template}}, sessions=written))
 
 
+@many
+@given(made_of("<session_id>", "<lens_id>", "<name>", "a", "n" * 101, "-", "é", " ", "{", "/", most=3))
+@example("<session_id>" + "n" * 100)
+@example("<lens_id>" + "n" * 101)
+def test_of_any_name_for_found_sessions_both_take_and_refuse_the_same(template: str) -> None:
+    """One that tells them apart, of characters that a key may hold."""
+    agree(one("discovery.name", template))
+
+
 # Mostly right, so that what is wrong is seldom hidden behind something else that is. Without users and passwords: those
 # the worker takes and the chart does not, since an address is no secret.
 hosts = st.builds(

@@ -126,12 +126,12 @@ async def _replayed(
     from bridge.operations.redis_client import check_contact, open_client
     from bridge.operations.replays import replay
 
-    streams = streams_of(options, settings)
     choice = choice_of(options, entries=frozenset(options.letters))
     wishes: list[Wish] = []
     refused: list[tuple[str, str]] = []
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
+        streams = await streams_of(options, settings, client)
         for stream in streams:
             async for letter in read(client, stream, choice):
                 if isinstance(wish := wish_of(letter), Wish):
@@ -147,10 +147,10 @@ async def _purged(options: argparse.Namespace, settings: Settings) -> tuple[list
     from bridge.operations.letters import chosen, now_ms, purge
     from bridge.operations.redis_client import check_contact, open_client
 
-    streams = streams_of(options, settings)
     found: list[Letter] = []
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
+        streams = await streams_of(options, settings, client)
         for stream in streams:
             age = options.older_than
             until = None if age is None else await now_ms(client, stream.key) - age

@@ -13,6 +13,7 @@ from bridge.model.labels import DeadLetterReason
 
 if TYPE_CHECKING:
     from bridge.operations.letters import Choice, LetterStream
+    from bridge.operations.redis_client import Client
     from bridge.settings import Settings
 
 __all__ = ["add_choice", "add_common", "add_letters", "check_chosen", "choice_of", "entry_id", "streams_of"]
@@ -58,15 +59,15 @@ def check_chosen(options: argparse.Namespace, *conditions: object) -> None:
         raise ConfigurationError("say which: letters by their names, --reason, --session or --all")
 
 
-def streams_of(options: argparse.Namespace, settings: Settings) -> list[LetterStream]:
-    """The dead-letter streams of the configured sessions, or beside the streams that were named."""
+async def streams_of(options: argparse.Namespace, settings: Settings, client: Client) -> list[LetterStream]:
+    """The dead-letter streams of the sessions that are known, or beside the streams that were named."""
     from bridge.model.keys import session_keys
     from bridge.model.place import Session
     from bridge.operations.letters import LetterStream
 
     found: dict[str, tuple[dict[str, str], dict[str, str], set[str]]] = {}
     unknown = Session(name="any", session_id="any")
-    for target in targets_of(options, settings):
+    for target in await targets_of(options, settings, client):
         key = session_keys(target.stream_key, unknown).dead_letter
         names, events, keys = found.setdefault(key, ({}, {}, set()))
         keys.add(target.stream_key)

@@ -108,9 +108,9 @@ async def _listed(options: argparse.Namespace, settings: Settings) -> tuple[list
     from bridge.operations.letters import newest
     from bridge.operations.redis_client import check_contact, open_client
 
-    streams = streams_of(options, settings)
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
+        streams = await streams_of(options, settings, client)
         return await newest(client, streams, choice_of(options, before=options.before), options.limit)
 
 
@@ -118,7 +118,7 @@ async def _found(options: argparse.Namespace, settings: Settings) -> list[Letter
     from bridge.operations.letters import find
     from bridge.operations.redis_client import check_contact, open_client
 
-    streams = streams_of(options, settings)
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
+        streams = await streams_of(options, settings, client)
         return await find(client, streams, options.letter)
