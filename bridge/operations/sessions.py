@@ -23,10 +23,12 @@ from bridge.settings.redis_address import Topology
 from bridge.store.fleet.sessions import Change, SessionBook
 from bridge.store.link import RedisLink
 
-__all__ = ["Desk", "Listed", "open_desk", "session_of"]
+__all__ = ["HEARD_SECONDS", "Desk", "Listed", "open_desk", "session_of"]
 
 _TRIES = 5  # at a record that somebody else changes at the same time
 _LOOK_SECONDS = 0.1
+HEARD_SECONDS = 2.0
+"""After which every worker has heard of a change. Until then one that has not may take what another has let go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,13 +244,21 @@ class Desk:
         await self.read()
         await self._book.change((), orders)
 
-    async def until(self, condition: Callable[[Glance], bool], session: Session, seconds: float) -> Glance | None:
-        """Wait until a session is seen so; None where it was not in time."""
+    async def until(
+        self, condition: Callable[[Glance], bool], session: Session, seconds: float, steady_seconds: float = 0.0
+    ) -> Glance | None:
+        """Wait until a session is seen so and stays so for ``steady_seconds``; None where that began too late."""
         deadline = time.monotonic() + seconds
+        since: float | None = None
         while True:
             (seen,) = await self.see([session])
-            if condition(seen):
+            now = time.monotonic()
+            if not condition(seen):
+                since = None
+            elif since is None:
+                since = now
+            if since is not None and now - since >= steady_seconds:
                 return seen
-            if time.monotonic() >= deadline:
+            if since is None and now >= deadline:
                 return None
             await asyncio.sleep(_LOOK_SECONDS)

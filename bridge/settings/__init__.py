@@ -1,17 +1,14 @@
 """What the worker is told: every setting with its unit, default and reason, and where each may come from."""
 
+from bridge.settings.kinds import DurabilityLevel, MetricsDetail, OnEnd, OnLost
 from bridge.settings.sections import (
     AdminSettings,
     CommitSettings,
     DedupeSettings,
     DiscoverySettings,
-    DurabilityLevel,
     LeaseSettings,
     LogSettings,
-    MetricsDetail,
     MetricsSettings,
-    OnEnd,
-    OnLost,
     RedisSettings,
     RetentionSettings,
     SessionSettings,

@@ -12,8 +12,9 @@ from pathlib import Path
 from bridge.errors import ConfigurationError
 from bridge.model.keys import SESSIONS_KEY, WORKERS_KEY, SessionKeys, session_keys
 from bridge.model.place import Session
+from bridge.settings.kinds import DurabilityLevel
 from bridge.settings.reference import KEY_ALIAS, named, variable
-from bridge.settings.sections import DurabilityLevel, RedisSettings, Settings, StreamSettings
+from bridge.settings.sections import RedisSettings, Settings, StreamSettings
 from bridge.settings.values import listed, misread_placeholder, speaks_tls
 
 __all__ = ["checked_keys", "contradictions"]

@@ -43,14 +43,10 @@ __all__ = [
     "CommitSettings",
     "DedupeSettings",
     "DiscoverySettings",
-    "DurabilityLevel",
     "EventsSettings",
     "LeaseSettings",
     "LogSettings",
-    "MetricsDetail",
     "MetricsSettings",
-    "OnEnd",
-    "OnLost",
     "RedisSettings",
     "RetentionSettings",
     "SessionSettings",
@@ -60,8 +56,8 @@ __all__ = [
     "WorkerSettings",
 ]
 
-GlobInput = str | list[str]
-Globs = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(glob_list, json_schema_input_type=GlobInput)]
+_Words = BeforeValidator(word_list, json_schema_input_type=str | list[str])
+_Globs = BeforeValidator(glob_list, json_schema_input_type=str | list[str])
 
 
 class SourceSettings(Section):
@@ -187,9 +183,9 @@ class StreamSettings(Section):
 class EventsSettings(Section):
     """Which events are published. The rest moves the place on and is counted, as `filtered`."""
 
-    include: Globs = ("*",)
+    include: Annotated[tuple[str, ...], Field(min_length=1), _Globs] = ("*",)
     """Types to publish, by globs such as `inference.*`: a list, or in the environment also `a,b`. `*` is all."""
-    exclude: Annotated[tuple[str, ...], BeforeValidator(glob_list, json_schema_input_type=GlobInput)] = ()
+    exclude: Annotated[tuple[str, ...], _Globs] = ()
     """Types not to publish, though `include` names them. What is no event becomes a dead letter all the same."""
 
 
@@ -199,9 +195,9 @@ class DiscoverySettings(Section):
     enabled: bool = False
     """Read the sessions that `/lens/sessions/metadata` lists, beside those of `sessions` and those that were added at
     run time; what is named there is not read twice. Off, since the list is that of the key's whole organisation."""
-    lens_ids: Annotated[tuple[str, ...], BeforeValidator(word_list, json_schema_input_type=str | list[str])] = ()
+    lens_ids: Annotated[tuple[str, ...], _Words] = ()
     """Only sessions of these lenses; none: of all. In the environment also `lns-a,lns-b`."""
-    statuses: Annotated[tuple[str, ...], BeforeValidator(word_list, json_schema_input_type=str | list[str])] = ()
+    statuses: Annotated[tuple[str, ...], _Words] = ()
     """Begin only with sessions in one of these statuses, e.g. `RUNNING`, in any spelling of the API; none: in all but
     `FAILED` and `DESTROYED`. One that was begun with is read on whatever its status becomes, until it is over."""
     name: Annotated[str, AfterValidator(name_template)] = "<session_id>"

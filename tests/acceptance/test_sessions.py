@@ -89,9 +89,9 @@ async def test_a_paused_session_is_read_by_nobody_and_goes_on_where_it_stood(rig
     configured: dict[str, Any] = {"sessions": session.session_id}
     told = await steer(rig, "sessions", "pause", session.session_id, **configured)
     assert told.output == "paused: lsn-paused\n"
-    stands = await rig.seq(session)
-    assert await rig.owner(session) is None, "the command waits until it is let go"
+    assert await rig.owner(session) is None, "the command waits until it is let go, and nobody takes it any more"
     await session.wait_disconnected(timeout=60)
+    stands = await rig.seq(session)
     assert (await listed(rig, **configured))["lsn-paused"]["state"] == "paused"
     late = await rig.worker(session).start()
     await late.wait_ready()

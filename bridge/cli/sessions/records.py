@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -96,13 +97,18 @@ def remove_sessions(options: argparse.Namespace) -> ExitCode:
 def pause_sessions(options: argparse.Namespace) -> ExitCode:
     """`sessions pause`."""
 
+    from bridge.operations.sessions import HEARD_SECONDS
+
     async def pause(desk: Desk) -> Outcome:
         changed = await desk.pause(options.session, paused=True)
-        for name in options.session:
-            session = desk.known(name)
-            if not await desk.until(lambda seen: seen.owner is None, session, options.wait):
-                said = f"{session.name} is still read after {options.wait:g} s; its worker lets go when it hears of it"
-                return ExitCode.FAILED, {"changed": changed, "error": said}, [f"lens-bridge: {said}"]
+        steady_seconds = HEARD_SECONDS if changed else 0.0
+        sessions = [desk.known(name) for name in options.session]
+        let_go = await asyncio.gather(
+            *(desk.until(lambda seen: seen.owner is None, one, options.wait, steady_seconds) for one in sessions)
+        )
+        if still := [one.name for one, gone in zip(sessions, let_go, strict=True) if gone is None]:
+            said = f"{still[0]} is still read after {options.wait:g} s; its worker lets go when it hears of it"
+            return ExitCode.FAILED, {"changed": changed, "error": said}, [f"lens-bridge: {said}"]
         return _changed(changed, len(options.session), "paused")
 
     return at_desk(options, pause)
