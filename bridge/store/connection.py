@@ -27,6 +27,8 @@ Argument = bytes | str | int
 Hear = Callable[[asyncio.Future[object]], None]
 """What to call when a call has ended; it must not raise."""
 
+_READ_BYTES = 64 * 1024  # at once: thousands of replies
+
 _TLS_ALERT = b"\x15\x03"  # how a TLS server complains of a client that speaks none
 
 
@@ -147,6 +149,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if hasattr(transport, "max_size"):
+            transport.max_size = _READ_BYTES
         self._encrypted = transport.get_extra_info("sslcontext") is not None
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None and raw.family != socket.AF_UNIX:
