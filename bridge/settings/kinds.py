@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 
 from bridge.model.keys import NAME_PATTERN
+from bridge.settings.values import glob_list
 
 __all__ = [
     "COUNTED",
     "KIB",
     "MIB",
     "DurabilityLevel",
+    "Globs",
     "MetricsDetail",
     "Name",
     "OnEnd",
     "OnLost",
     "Seconds",
     "Section",
+    "SomeGlobs",
+    "globs",
     "secret",
 ]
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 KIB, MIB = 1024, 1024 * 1024
+Glob = Annotated[str, StringConstraints(pattern=r"^\s*\S+\s*$")]
+GlobText = Annotated[str, StringConstraints(pattern=r"^\s*[^\s,\[][^\s,]*\s*(,\s*[^\s,]+\s*)*$")]
+Globs = GlobText | list[Glob]
+SomeGlobs = GlobText | Annotated[list[Glob], Field(min_length=1)]
 COUNTED = 2**53 - 1  # Lua, JSON and Helm count no further: beyond it a cap would not cap
+
+
+def globs(given: Any) -> BeforeValidator:
+    """The reading of globs; ``given`` is the type of what may be written."""
+    return BeforeValidator(glob_list, json_schema_input_type=given)
 
 
 def secret(check: Callable[[str], str]) -> AfterValidator:

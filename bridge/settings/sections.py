@@ -19,18 +19,20 @@ from bridge.settings.kinds import (
     KIB,
     MIB,
     DurabilityLevel,
+    Globs,
     MetricsDetail,
     Name,
     OnEnd,
     OnLost,
     Seconds,
     Section,
+    SomeGlobs,
+    globs,
     secret,
 )
 from bridge.settings.redis_address import RedisAddress, redis_address, redis_url
 from bridge.settings.values import (
     api_base_url,
-    glob_list,
     name_template,
     printable_key,
     proxy_url,
@@ -57,7 +59,6 @@ __all__ = [
 ]
 
 _Words = BeforeValidator(word_list, json_schema_input_type=str | list[str])
-_Globs = BeforeValidator(glob_list, json_schema_input_type=str | list[str])
 
 
 class SourceSettings(Section):
@@ -183,9 +184,9 @@ class StreamSettings(Section):
 class EventsSettings(Section):
     """Which events are published. The rest moves the place on and is counted, as `filtered`."""
 
-    include: Annotated[tuple[str, ...], Field(min_length=1), _Globs] = ("*",)
+    include: Annotated[tuple[str, ...], Field(min_length=1), globs(SomeGlobs)] = ("*",)
     """Types to publish, by globs such as `inference.*`: a list, or in the environment also `a,b`. `*` is all."""
-    exclude: Annotated[tuple[str, ...], _Globs] = ()
+    exclude: Annotated[tuple[str, ...], globs(Globs)] = ()
     """Types not to publish, though `include` names them. What is no event becomes a dead letter all the same."""
 
 

@@ -206,7 +206,8 @@ class Worker:
     def _lines(self) -> list[dict[str, Any]]:
         with self.log.open("rb") as log:
             log.seek(self._begin)
-            return [json.loads(line) for line in log.read().splitlines() if line.startswith(b"{")]
+            whole, _, _ = log.read().rpartition(b"\n")  # a line may be on its way, or cut off by a SIGKILL
+        return [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
 
     def _running(self) -> Process:
         assert self._process is not None, "it was never started"

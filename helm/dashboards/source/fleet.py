@@ -65,6 +65,12 @@ def _now() -> list[Json]:
             query(f"sum(1 - lens_bridge_config_last_reload_successful{{{JOB}}})"),
             thresholds=ZERO_IS_GOOD,
         ),
+        stat(
+            "Settings that await a restart",
+            "Good: 0. The most of any worker; its /status names them.",
+            query(f"max(lens_bridge_config_settings_awaiting_restart{{{JOB}}})"),
+            thresholds=((None, GREEN), (1, ORANGE)),
+        ),
     ]
 
 
@@ -109,6 +115,35 @@ def _workers() -> list[Json]:
             width=12,
             stacked=True,
             steps=True,
+        ),
+    ]
+
+
+def _discovery() -> list[Json]:
+    asked = f"lens_bridge_discovery_last_success_timestamp_seconds{{{JOB}}}"
+    return [
+        row("Discovery"),
+        time_series(
+            "Sessions found",
+            "Good: as many as the API lists and nobody names. Refused: their name or id cannot be used, or is taken.",
+            query(f"max(lens_bridge_discovery_sessions{{{JOB}}})", "read"),
+            query(f"max(lens_bridge_discovery_refused_sessions{{{JOB}}})", "refused"),
+            steps=True,
+        ),
+        time_series(
+            "Questions without an answer",
+            "Good: none. Sessions that were found are read on meanwhile; new ones are not seen.",
+            query(
+                f"sum by (instance) (rate(lens_bridge_discovery_failures_total{{{JOB}}}[$__rate_interval]))",
+                "{{instance}}",
+            ),
+            unit="cps",
+        ),
+        time_series(
+            "Since the last answer",
+            "Good: near discovery.interval_seconds. 0 where discovery is off.",
+            query(f"(time() - {asked}) * on (job, instance) lens_bridge_discovery_enabled", "{{instance}}"),
+            unit="s",
         ),
     ]
 
@@ -162,5 +197,5 @@ DASHBOARD = dashboard(
     "lens-bridge-fleet",
     "Lens Bridge / Fleet",
     "The workers as processes: which version runs, what they hold, and what they cost.",
-    [*_now(), *_workers(), *_cost()],
+    [*_now(), *_workers(), *_discovery(), *_cost()],
 )
