@@ -21,27 +21,6 @@ from tests.support.pump_rig import KEYS, Rig, rig_of
 
 
 @pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    """Without heartbeats."""
-    async with Simulator() as running:
-        running.change(heartbeat_interval_seconds=0)
-        yield running
-
-
-@pytest.fixture
-def session(simulator: Simulator) -> SimulatedSession:
-    """The one that is read."""
-    return simulator.create_session("lsn-1")
-
-
-@pytest.fixture
-async def rig(simulator: Simulator, redis_server: RedisServer) -> AsyncIterator[Rig]:
-    """All parts."""
-    async with rig_of(simulator.base_url, redis_server.url) as made:
-        yield made
-
-
-@pytest.fixture
 async def holder(rig: Rig) -> AsyncIterator[SessionHolder]:
     """What the worker has to do with the session; handed over at the end."""
     made = rig.holder()

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bridge.lab.redis_server import RedisServer
-from bridge.lab.simulator import SimulatedSession, Simulator
+from bridge.lab.simulator import SimulatedSession
 from bridge.model.labels import SessionState
 from bridge.model.place import Lease, Session
 from bridge.model.registered import Order, Registered, Verb
@@ -21,28 +20,7 @@ from bridge.worker.holder import SessionHolder
 from bridge.worker.holders import Holders
 from bridge.worker.roster import Origin, Roster
 from tests.support.fakes import until
-from tests.support.pump_rig import KEYS, Rig, rig_of
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    """Without heartbeats."""
-    async with Simulator() as running:
-        running.change(heartbeat_interval_seconds=0)
-        yield running
-
-
-@pytest.fixture
-def session(simulator: Simulator) -> SimulatedSession:
-    """The one that is read."""
-    return simulator.create_session("lsn-1")
-
-
-@pytest.fixture
-async def rig(simulator: Simulator, redis_server: RedisServer) -> AsyncIterator[Rig]:
-    """All parts."""
-    async with rig_of(simulator.base_url, redis_server.url) as made:
-        yield made
+from tests.support.pump_rig import KEYS, Rig
 
 
 @pytest.fixture
