@@ -215,7 +215,7 @@ def _letter(stream: LetterStream, entry: bytes, fields: dict[bytes, bytes]) -> L
     return Letter(
         stream=stream.key,
         entry=entry.decode(),
-        name=stream.names.get(session_id, session_id),
+        name=stream.names.get(session_id) or told.get(b"name") or session_id,
         session_id=session_id,
         id=told.get(b"id", ""),
         type=told.get(b"type", ""),

@@ -75,10 +75,11 @@ async def replay(
         if events is None:
             why = "several streams share these dead letters: name the session by --sessions, or its own --stream"
             return Replayed(session_id=session_id, done=(), left=tuple(mine), why=why)
-        keys = session_keys(events, Session(name=session_id, session_id=session_id))
+        session = Session(name=stream.names.get(session_id, session_id), session_id=session_id)
+        keys = session_keys(events, session)
         async with turns:
-            session = _Session(link, settings, keys, session_id, known=session_id in stream.events)
-            return await session.replay(mine, wait_seconds)
+            mine_there = _Session(link, settings, keys, session, known=session_id in stream.events)
+            return await mine_there.replay(mine, wait_seconds)
 
     ordered = sorted(wishes, key=lambda wish: (owner(wish), wish.position))
     grouped = [(whose, list(mine)) for whose, mine in groupby(ordered, owner)]
@@ -99,15 +100,15 @@ class _Session:
     """One session's letters."""
 
     def __init__(
-        self, link: RedisLink, settings: RedisSettings, keys: SessionKeys, session_id: str, *, known: bool
+        self, link: RedisLink, settings: RedisSettings, keys: SessionKeys, session: Session, *, known: bool
     ) -> None:
         self._link = link.to(keys.state)
         self._keys = keys
-        self._session_id = session_id
+        self._session_id = session.session_id
         self._known = known  # that `keys.events` is its stream
         self._leases = Leases(link, "dead-letters", LEASE_SECONDS)
         # Trimming is left to the workers, whose limits this command may not know.
-        self._sink = RedisSink(self._link, keys, session_id, StreamSettings(), Durability(settings))
+        self._sink = RedisSink(self._link, keys, session, StreamSettings(), Durability(settings))
         self._beat, self._overdue_at = b"", 0.0
 
     async def replay(self, wishes: Sequence[Wish], wait_seconds: float) -> Replayed:

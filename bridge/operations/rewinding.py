@@ -184,7 +184,7 @@ async def _commit(
         "again": again,
     }
     batch = [marker("gap", detail, at=time.time(), cursor=id, ordinal=0)] if declared else []
-    sink = RedisSink(desk.link.to(keys.state), keys, session.session_id, desk.settings.stream)
+    sink = RedisSink(desk.link.to(keys.state), keys, session, desk.settings.stream)
     after = Place(cursor=id, mark=uuid.uuid4().hex[:12])
     packed = sink.pack(lease.token, lease.place, after, batch, Seal(), Phase.ACTIVE)
     result = await _sent(sink, packed)

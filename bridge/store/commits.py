@@ -15,7 +15,7 @@ from bridge.errors import FaultKind, SinkFault
 from bridge.model.keys import SessionKeys
 from bridge.model.labels import Phase
 from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, Fenced, Lost, RolledBack
-from bridge.model.place import Place
+from bridge.model.place import Place, Session
 from bridge.model.records import Piece, Record, Run
 from bridge.settings import StreamSettings
 from bridge.store.connection import Hear, pack
@@ -35,7 +35,7 @@ KEEPING_COMMIT = Script.of(_SCRIPTS.joinpath("retention.lua").read_text() + COMM
 _TOUCH = Script.of(_SCRIPTS.joinpath("touch.lua").read_text())
 
 HEADER = (
-    *("token", "expected", "follows", "mark", "session_id", "cursor", "ordinal", "phase", "now"),
+    *("token", "expected", "follows", "mark", "session_id", "name", "cursor", "ordinal", "phase", "now"),
     *("max_length", "max_age_ms", "unread_cap", "max_letters", "blob", "keep_blobs"),
 )
 """The arguments before the records, in the order in which the script unpacks them."""
@@ -48,7 +48,7 @@ class RedisSink:
         self,
         link: Route,
         keys: SessionKeys,
-        session_id: str,
+        session: Session,
         settings: StreamSettings,
         durability: Durability | None = None,
     ) -> None:
@@ -61,7 +61,7 @@ class RedisSink:
         )
         self._keys = (keys.events, keys.state, keys.seen, keys.dead_letter)
         self._call = ("EVALSHA", *self._commit.named(self._keys))
-        self._session_id = session_id
+        self._session = (session.session_id, session.name)
         max_age = settings.max_age_seconds
         self._trims: tuple[Argument, ...] = (
             settings.max_length or "",
@@ -77,7 +77,7 @@ class RedisSink:
         """
         arguments: list[Argument] = [
             *self._call,
-            *(token, place.commits, place.mark, after.mark, self._session_id, _text(after.cursor or "")),  # as HEADER
+            *(token, place.commits, place.mark, after.mark, *self._session, _text(after.cursor or "")),  # as HEADER
             *(after.ordinal, phase, f"{time.time():.3f}", *self._trims, seal.blob, seal.keep),
         ]
         data_bytes = events = 0
@@ -110,7 +110,7 @@ class RedisSink:
         """
         return pack(
             *self._call,
-            *(token, place.commits, place.mark, mark, self._session_id, _text(place.cursor or "")),  # as HEADER
+            *(token, place.commits, place.mark, mark, *self._session, _text(place.cursor or "")),  # as HEADER
             *(place.ordinal, phase, f"{time.time():.3f}", *self._trims, b"", 0),
             b"l",
         )

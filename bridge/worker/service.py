@@ -173,7 +173,7 @@ def _holder(
     stream = settings.stream
     figures.stream_read_max_length = stream.max_length or stream.hard_max_length or 0
     figures.stream_max_length = (stream.hard_max_length if stream.keep_unread else stream.max_length) or 0
-    sink = RedisSink(link.to(keys.state), keys, session.session_id, settings.stream, durability)
+    sink = RedisSink(link.to(keys.state), keys, session, settings.stream, durability)
 
     numbers = Numbers()
 

@@ -46,5 +46,5 @@ def test_the_consumer_outlasts_a_quiet_stream() -> None:
 
 
 def test_it_stays_readable_in_one_sitting() -> None:
-    """Under 360 lines, a tenth of them about which Redis."""
-    assert len(README.splitlines()) < 360
+    """Under 400 lines, a tenth of them about which Redis."""
+    assert len(README.splitlines()) < 400

@@ -53,7 +53,7 @@ class Unreliable(RedisSink):
     """The real sink on a way to Redis that does what the test says, in the order in which it is asked."""
 
     def __init__(self, rig: Bench, fates: deque[Fate]) -> None:
-        super().__init__(rig.link, rig.keys, "lsn-1", rig.settings.stream)
+        super().__init__(rig.link, rig.keys, rig.session, rig.settings.stream)
         self._rig, self._fates = rig, fates
         self._turn = asyncio.Lock()
         self._down_for = 0  # so many tries from now are of the connection that has just been lost

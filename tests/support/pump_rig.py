@@ -108,7 +108,7 @@ class Rig:
                 session=self.session,
                 lease=lease,
                 source=self.source,
-                sink=sink or RedisSink(self.link, self.keys, self.session.session_id, self.settings.stream),
+                sink=sink or RedisSink(self.link, self.keys, self.session, self.settings.stream),
                 figures=self.figures,
                 settings=self.settings,
                 numbers=self.numbers,

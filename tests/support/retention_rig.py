@@ -11,7 +11,7 @@ from bridge.delivery.window import Window, digest_of
 from bridge.model.keys import SessionKeys
 from bridge.model.labels import Phase
 from bridge.model.outcomes import Committed
-from bridge.model.place import START, Place
+from bridge.model.place import START, Place, Session
 from bridge.model.records import Record
 from bridge.settings import StreamSettings
 from bridge.store.commits import RedisSink
@@ -42,7 +42,7 @@ class Line:
         ]
         commits = self.place.commits + 1
         after = self.place._replace(cursor=batch[-1].key, commits=commits, mark=f"m{commits}")
-        sink = RedisSink(self.link, self.keys, "lsn-1", self.settings)
+        sink = RedisSink(self.link, self.keys, Session(name="line-1", session_id="lsn-1"), self.settings)
         packed = sink.pack(TOKEN, self.place, after, batch, Window(10).seal(batch), Phase.ACTIVE)
         result = await sink.commit(packed)
         assert isinstance(result, Committed)

@@ -18,7 +18,7 @@ from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.model.keys import WORKERS_KEY, SessionKeys, hash_tag
 from bridge.model.labels import DeadLetterReason, Phase
 from bridge.model.outcomes import AlreadyCommitted, Committed
-from bridge.model.place import Lease, Place
+from bridge.model.place import Lease, Place, Session
 from bridge.model.records import DeadLetter, Record
 from bridge.operations.doctor.lines import Level, Line, Tell, fault, from_words, ok, warn
 from bridge.operations.doctor.permissions import (
@@ -43,6 +43,7 @@ from bridge.store.script import Script
 __all__ = ["ask_permissions", "throwaway", "try_out"]
 
 _REMOVALS = 3
+_SESSION = Session(name="doctor", session_id="doctor")
 _NOTHING = Script.of("return 1")
 _BY_QUESTION = "asked by ACL DRYRUN"
 _BY_TRIAL = "tried on throw-away keys"
@@ -123,7 +124,7 @@ async def try_out(
 async def _commit(link: RedisLink, settings: Settings, keys: SessionKeys, tell: Tell, *, durability: bool) -> None:
     """What a worker does from taking a lease to giving it back, by its own scripts."""
     leases = Leases(link, "doctor", KEEP_MS / 1000)
-    sink = RedisSink(link.to(keys.state), keys, "doctor", settings.stream)
+    sink = RedisSink(link.to(keys.state), keys, _SESSION, settings.stream)
     try:
         lease = await leases.acquire(keys)
         if not isinstance(lease, Lease):
@@ -160,7 +161,7 @@ async def _commit(link: RedisLink, settings: Settings, keys: SessionKeys, tell: 
 async def _confirmed(link: RedisLink, settings: Settings, keys: SessionKeys, packed: bytes) -> Line:
     """Whether a commit is as safe as it should be, in the time that it may take."""
     level = settings.redis.durability.value
-    sink = RedisSink(link.to(keys.state), keys, "doctor", settings.stream, Durability(settings.redis))
+    sink = RedisSink(link.to(keys.state), keys, _SESSION, settings.stream, Durability(settings.redis))
     began = time.monotonic()
     try:
         await sink.commit(packed)

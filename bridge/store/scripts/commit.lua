@@ -21,8 +21,8 @@
 -- what `retain` has to tell, if anything.
 
 local stream, state, seen, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local token, expected, follows, mark, session_id, cursor, ordinal, phase, now, max_length, max_age_ms, unread_cap,
-  max_letters, blob, keep_blobs = unpack(ARGV, 1, 15) -- '' is none; 0 keeps all blobs, and all that is unread
+local token, expected, follows, mark, session_id, name, cursor, ordinal, phase, now, max_length, max_age_ms, unread_cap,
+  max_letters, blob, keep_blobs = unpack(ARGV, 1, 16) -- '' is none; 0 keeps all blobs, and all that is unread
 expected = tonumber(expected)
 
 local stands = redis.call('HMGET', state, 'token', 'commits', 'mark', 'seq', 'taken', 'letters', 'updated_at')
@@ -71,7 +71,7 @@ if blob ~= '' then
 end
 
 local argv, call = ARGV, redis.pcall -- locals are faster, and this loop runs once per event
-local at, last = 16, #argv
+local at, last = 17, #argv
 while at <= last do
   local kind = argv[at]
   local added
@@ -82,7 +82,7 @@ while at <= last do
     at = at + 4
     while at <= past do
       seq = seq + 1
-      added = call('XADD', stream, '*', 'id', argv[at], 'session_id', session_id, 'seq', seq,
+      added = call('XADD', stream, '*', 'id', argv[at], 'session_id', session_id, 'name', name, 'seq', seq,
         'type', step == 2 and shared or argv[at + 1], 'data', argv[at + step - 1], 'received_at', stamp)
       if type(added) == 'table' then break end
       entries[#entries + 1] = added
@@ -91,16 +91,16 @@ while at <= last do
     if type(added) ~= 'table' then added = nil end
   elseif kind == 'e' then
     seq = seq + 1
-    added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'seq', seq,
+    added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'name', name, 'seq', seq,
       'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4])
     at = at + 5
   elseif kind == 'n' then
     seq = seq + 1
-    added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'seq', seq,
+    added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'name', name, 'seq', seq,
       'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4], 'event', argv[at + 5])
     at = at + 6
   elseif kind == 'm' then
-    added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'seq', seq,
+    added = call('XADD', stream, '*', 'id', argv[at + 1], 'session_id', session_id, 'name', name, 'seq', seq,
       'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4])
     seq = seq + tonumber(argv[at + 5])
     at = at + 6
@@ -124,8 +124,8 @@ while at <= last do
       local same = letter.id and letter.data and string.sub(key, -#letter.id) == letter.id
       if same and letter.session_id == session_id and letter.truncated == '0' then
         seq = seq + 1
-        local entry = { 'id', key, 'session_id', session_id, 'seq', seq, 'type', tostring(one[3]),
-          'data', letter.data, 'received_at', letter.received_at or now, 'dead_letter', id }
+        local entry = { 'id', key, 'session_id', session_id, 'name', letter.name or name, 'seq', seq,
+          'type', tostring(one[3]), 'data', letter.data, 'received_at', letter.received_at or now, 'dead_letter', id }
         if letter.event and letter.event ~= '' and letter.event ~= 'message' then
           entry[#entry + 1], entry[#entry + 2] = 'event', letter.event
         end
@@ -137,7 +137,7 @@ while at <= last do
     if type(added) ~= 'table' then added = nil end
     at = at + 1
   else
-    added = call('XADD', dead, '*', 'id', argv[at + 1], 'session_id', session_id,
+    added = call('XADD', dead, '*', 'id', argv[at + 1], 'session_id', session_id, 'name', name,
       'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4], 'event', argv[at + 5],
       'reason', argv[at + 6], 'detail', argv[at + 7], 'truncated', argv[at + 8])
     at = at + 9

@@ -276,6 +276,7 @@ async def test_the_holder_publishes_what_is_asked_for_behind_what_stands_there(p
     assert entries[-2] == {
         "id": "7",
         "session_id": "lsn-1",
+        "name": play.bench.session.name,
         "seq": "10",
         "type": "t",
         "data": '{"type":"t","n":7}',

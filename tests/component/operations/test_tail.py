@@ -164,6 +164,12 @@ def test_a_line_holds_time_stream_number_id_type_and_data() -> None:
     assert words == ["line-1", "7", "e7", "log.info", '{"type":"log.info"}']
 
 
+def test_an_entry_of_a_shared_stream_is_told_by_its_own_name() -> None:
+    """The key says nothing of the session there; an old entry has no name, and the key stands for it."""
+    assert text_line(landed(name="camera-1")).split("  ")[1] == "camera-1"
+    assert text_line(landed()).split("  ")[1] == KEY
+
+
 def test_the_line_of_a_dead_letter_says_why_it_is_one() -> None:
     """That is what one looks for in a dead-letter stream."""
     line = text_line(landed(type="", seq="", reason="invalid_json", detail="Extra data", data="{}x"))

@@ -164,7 +164,7 @@ async def test_replies_that_come_after_the_end_are_nobodys(bench: Bench) -> None
     """A pump that was told to drop all leaves commits under way; their faults are looked at, and nothing is said."""
     async with fake_redis() as server:
         link = RedisLink(quick_settings("http://127.0.0.1:9", server.url).redis, Secrets())
-        sink = RedisSink(link, bench.keys, "lsn-1", bench.settings.stream)
+        sink = RedisSink(link, bench.keys, bench.session, bench.settings.stream)
         committer, buffer, _ = bench.committer(await bench.lease(), sink)
         running = asyncio.ensure_future(committer.run())
         buffer.put([run_of(1, 100)])

@@ -23,7 +23,7 @@ from bridge.session.pump import Ended, Stopped
 from bridge.store.commits import RedisSink
 from tests.support.awaited_sink import AwaitedSink
 from tests.support.fakes import until
-from tests.support.pump_rig import KEYS, Rig, Running, rig_of
+from tests.support.pump_rig import KEYS, SESSION, Rig, Running, rig_of
 from tests.support.scripted_source import ScriptedSource, loose
 
 
@@ -86,7 +86,7 @@ async def destroyed(session: SimulatedSession) -> None:
 
 def refusing(rig: Rig) -> Refusing:
     """A gate in front of the rig's Redis."""
-    return Refusing(RedisSink(rig.link, KEYS, "lsn-1", rig.settings.stream))
+    return Refusing(RedisSink(rig.link, KEYS, SESSION, rig.settings.stream))
 
 
 # Reading and committing

@@ -20,7 +20,7 @@ from bridge.store.commits import COMMIT, RedisSink
 from tests.support.awaited_sink import AwaitedSink
 from tests.support.fakes import until
 from tests.support.managed_redis import ManagedRedis, managed_redis
-from tests.support.pump_rig import KEYS, Rig, rig_of
+from tests.support.pump_rig import KEYS, SESSION, Rig, rig_of
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ class Late(AwaitedSink, RedisSink):
     """The first commit is sent, and its outcome is not known; from then on the server takes less."""
 
     def __init__(self, rig: Rig, service: ManagedRedis) -> None:
-        super().__init__(rig.link, KEYS, "lsn-1", rig.settings.stream)
+        super().__init__(rig.link, KEYS, SESSION, rig.settings.stream)
         self._service = service
         self._sent = 0
 
@@ -370,7 +370,7 @@ async def test_while_numbers_are_given_out_again_batches_leave_room_for_markers(
 async def rig_of_refusals(simulator: Simulator, redis_server: RedisServer) -> AsyncIterator[tuple[Rig, Everything]]:
     """All parts, with a sink that refuses."""
     async with rig_of(simulator.base_url, redis_server.url) as rig:
-        yield rig, Everything(rig.link, KEYS, "lsn-1", rig.settings.stream)
+        yield rig, Everything(rig.link, KEYS, SESSION, rig.settings.stream)
 
 
 async def test_a_refused_handshake_is_not_the_batchs_fault(
@@ -382,7 +382,7 @@ async def test_a_refused_handshake_is_not_the_batchs_fault(
         rig_of(simulator.base_url, f"{redis_server.url.rstrip('/0')}/99") as wrong,
     ):
         session.generate(20)
-        sink = RedisSink(wrong.link, KEYS, "lsn-1", rig.settings.stream)
+        sink = RedisSink(wrong.link, KEYS, SESSION, rig.settings.stream)
         running = await rig.run(sink=sink)
         await until(lambda: rig.figures.commits[CommitOutcome.ERROR] > 3)
         assert rig.figures.last_error is not None

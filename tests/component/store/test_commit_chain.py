@@ -27,7 +27,8 @@ from bridge.settings import RedisSettings, StreamSettings
 from bridge.store.commits import COMMIT, HEADER, RedisSink
 from bridge.store.link import RedisLink
 
-KEYS = session_keys("lens:{<name>}:events", Session(name="chain", session_id="lsn-1"))
+SESSION = Session(name="chain", session_id="lsn-1")
+KEYS = session_keys("lens:{<name>}:events", SESSION)
 TOKEN = "7-abcdef"
 
 
@@ -35,7 +36,7 @@ TOKEN = "7-abcdef"
 async def sink(redis_server: RedisServer) -> AsyncIterator[RedisSink]:
     """For a session that this token may write."""
     link = RedisLink(RedisSettings(url=SecretStr(redis_server.url)), Secrets())
-    yield RedisSink(link, KEYS, "lsn-1", StreamSettings())
+    yield RedisSink(link, KEYS, SESSION, StreamSettings())
     await link.aclose()
 
 
@@ -98,6 +99,7 @@ def test_each_argument_of_the_header_stands_where_its_name_does(sink: RedisSink,
         "follows": "m7",
         "mark": "m8",
         "session_id": "lsn-1",
+        "name": "chain",
         "cursor": "c8",
         "ordinal": "3",
         "phase": "ended",
@@ -124,6 +126,7 @@ async def test_a_run_becomes_the_entries_of_its_events(sink: RedisSink, redis: R
         {
             "id": one.key,
             "session_id": "lsn-1",
+            "name": "chain",
             "seq": str(number),
             "type": one.type,
             "data": one.data.decode(),
@@ -203,13 +206,14 @@ async def test_every_field_of_every_kind_of_record(sink: RedisSink, redis: Redis
         event(4, event="named"),
     )
     assert await sink.commit(packed(sink, START, *batch, mark="m1")) == Committed(seq=9, length=5)
-    common = {"session_id": "lsn-1", "type": "t"}
+    common = {"session_id": "lsn-1", "name": "chain", "type": "t"}
     assert await entries(redis) == [
         {"id": "e1", **common, "seq": "1", "data": '{"type":"t","n":1}', "received_at": "101.500"},
         {"id": "e2", **common, "seq": "2", "data": "", "received_at": "102.500", "event": "named"},
         {
             "id": gap.key,
             "session_id": "lsn-1",
+            "name": "chain",
             "seq": "2",
             "type": "bridge.gap",
             "data": gap.data.decode(),
@@ -222,6 +226,7 @@ async def test_every_field_of_every_kind_of_record(sink: RedisSink, redis: Redis
         {
             "id": "e9",
             "session_id": "lsn-1",
+            "name": "chain",
             "type": "",
             "data": "x",
             "received_at": "109.500",
@@ -259,7 +264,7 @@ async def test_age_is_told_by_rediss_clock_and_not_by_the_workers(
     now = time.time()
     monkeypatch.setattr("bridge.store.commits.time.time", lambda: now + ahead_seconds)
     link = RedisLink(RedisSettings(url=SecretStr(redis_server.url)), Secrets())
-    sink = RedisSink(link, KEYS, "lsn-1", StreamSettings(max_age_seconds=3600))
+    sink = RedisSink(link, KEYS, SESSION, StreamSettings(max_age_seconds=3600))
     place = START
     for number in range(1, 60):
         await sink.commit(packed(sink, place, event(number, received_at=now + ahead_seconds), mark=f"m{number}"))
@@ -276,7 +281,7 @@ async def test_a_commit_without_an_entry_trims_nothing_by_age(redis_server: Redi
     for number in range(1, 51):
         await redis.xadd(KEYS.events, {"id": "old"}, id=f"{number}-1")
     link = RedisLink(RedisSettings(url=SecretStr(redis_server.url)), Secrets())
-    sink = RedisSink(link, KEYS, "lsn-1", StreamSettings(max_age_seconds=60))
+    sink = RedisSink(link, KEYS, SESSION, StreamSettings(max_age_seconds=60))
     await sink.commit(packed(sink, START, letter(1), mark="m1"))
     assert len(await entries(redis)) == 50
     await link.aclose()
@@ -290,7 +295,7 @@ async def test_dead_letters_are_trimmed_by_a_commit_that_brings_some_and_by_no_o
     link = RedisLink(RedisSettings(url=SecretStr(redis_server.url)), Secrets())
     for number in range(50):
         await redis.xadd(KEYS.dead_letter, {"id": f"letter{number}"})
-    sink = RedisSink(link, KEYS, "lsn-1", StreamSettings(max_dead_letters=10))
+    sink = RedisSink(link, KEYS, SESSION, StreamSettings(max_dead_letters=10))
     await sink.commit(packed(sink, START, event(1), mark="m1"))
     assert len(await entries(redis, KEYS.dead_letter)) == 50
     await sink.commit(packed(sink, Place(seq=1, commits=1, mark="m1"), letter(2), mark="m2"))
@@ -317,7 +322,7 @@ async def test_a_refusal_in_mid_commit_undoes_entries_letters_and_the_window(
     link = RedisLink(
         RedisSettings(url=SecretStr(redis_server.url), username="no-hset", password=SecretStr("x")), Secrets()
     )
-    sink = RedisSink(link, KEYS, "lsn-1", StreamSettings())
+    sink = RedisSink(link, KEYS, SESSION, StreamSettings())
     try:
         with pytest.raises(SinkFault) as caught:
             await sink.commit(packed(sink, START, event(1), letter(2), event(3), letter(4), mark="m1"))

@@ -72,8 +72,9 @@ class CommitMachine(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.client: Any = sync_redis.Redis.from_url(self.url)  # redis-py's types know every reply that could be
         self.link = self.loop.run(self._link())
-        self.keys = session_keys("lens:{<name>}:events", Session(name=f"model-{next(_runs)}", session_id="lsn-1"))
-        self.sink = RedisSink(self.link, self.keys, "lsn-1", StreamSettings())
+        session = Session(name=f"model-{next(_runs)}", session_id="lsn-1")
+        self.keys = session_keys("lens:{<name>}:events", session)
+        self.sink = RedisSink(self.link, self.keys, session, StreamSettings())
         self.workers = [Worker(Leases(self.link, f"w{n}", 30)) for n in range(3)]
         self.late: list[bytes] = []
         self.snapshots: list[dict[str, bytes]] = []  # before each commit

@@ -27,7 +27,8 @@ from bridge.store.commits import RedisSink
 from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
 
-KEYS = session_keys("lens:{<name>}:events", Session(name="line-1", session_id="lsn-1"))
+SESSION = Session(name="line-1", session_id="lsn-1")
+KEYS = session_keys("lens:{<name>}:events", SESSION)
 ALL = (KEYS.events, KEYS.state, KEYS.seen, KEYS.dead_letter)
 
 
@@ -84,7 +85,7 @@ class Writer:
     @property
     def sink(self) -> RedisSink:
         """The real one."""
-        return RedisSink(self.link, self.keys, "lsn-1", self.settings)
+        return RedisSink(self.link, self.keys, SESSION, self.settings)
 
     def _after(self, batch: list[Record]) -> Place:
         commits = self.place.commits + 1
@@ -157,6 +158,7 @@ async def test_an_entry_has_exactly_the_promised_fields(writer: Writer, redis: R
     assert list(first.items()) == [
         (b"id", b"e1"),
         (b"session_id", b"lsn-1"),
+        (b"name", b"line-1"),
         (b"seq", b"1"),
         (b"type", b"t"),
         (b"data", raw),
@@ -192,6 +194,7 @@ async def test_a_dead_letter_has_the_fields_that_are_known(writer: Writer, redis
     assert fields == {
         b"id": b"e1",
         b"session_id": b"lsn-1",
+        b"name": b"line-1",
         b"type": b"",
         b"data": b"\xffbroken",
         b"received_at": b"1741843200.123",
@@ -505,7 +508,7 @@ async def test_an_event_over_the_servers_bulk_limit_is_known_as_too_large(size: 
 async def test_an_answer_that_no_script_of_ours_gives_is_a_fault(writer: Writer) -> None:
     """Somebody else's script under our hash, or a proxy that rewrites."""
     with pytest.raises(SinkFault, match="should not know"):
-        await RedisSink(_Echo("surprise"), KEYS, "lsn-1", StreamSettings()).commit(b"")  # type: ignore[arg-type]
+        await RedisSink(_Echo("surprise"), KEYS, SESSION, StreamSettings()).commit(b"")  # type: ignore[arg-type]
 
 
 class _Echo:

@@ -30,7 +30,8 @@ from bridge.store.link import RedisLink
 from bridge.store.nodes.node import heard
 from tests.support.fakes import fake_redis, until
 
-KEYS = session_keys("lens:{<name>}:events", Session(name="durable", session_id="lsn-1"))
+SESSION = Session(name="durable", session_id="lsn-1")
+KEYS = session_keys("lens:{<name>}:events", SESSION)
 TOKEN = "1-abcdef"
 
 
@@ -44,7 +45,7 @@ class Bench:
         self.link = RedisLink(self.settings, Secrets())
         self.degraded: list[bool] = []
         durability = Durability(self.settings, self.degraded.append)
-        self.sink = RedisSink(self.link, KEYS, "lsn-1", StreamSettings(), durability)
+        self.sink = RedisSink(self.link, KEYS, SESSION, StreamSettings(), durability)
         self.place = START
 
     def packed(self) -> bytes:
@@ -127,7 +128,7 @@ async def test_what_had_landed_on_another_connection_is_written_to_be_waited_for
         await bench.link.aclose()  # its reply was lost, say
         bench.link = RedisLink(bench.settings, Secrets())
         bench.sink = RedisSink(
-            bench.link, KEYS, "lsn-1", StreamSettings(), Durability(bench.settings, bench.degraded.append)
+            bench.link, KEYS, SESSION, StreamSettings(), Durability(bench.settings, bench.degraded.append)
         )
         with pytest.raises(SinkFault) as caught:
             await bench.sink.commit(packed)

@@ -22,7 +22,8 @@ from bridge.settings import RedisSettings, StreamSettings
 from bridge.store.commits import RedisSink
 from bridge.store.link import RedisLink
 
-KEYS = session_keys("lens:{<name>}:events", Session(name="n" * 128, session_id="s" * 128))
+SESSION = Session(name="n" * 128, session_id="s" * 128)
+KEYS = session_keys("lens:{<name>}:events", SESSION)
 ALLOWED_ARGUMENTS, ALLOWED_BYTES = 3_999, 1_048_576
 
 texts = st.text(max_size=30) | st.integers(1_000, 1_300).map("\u20ac".__mul__)  # ids and names of up to 4 KB in UTF-8
@@ -45,7 +46,7 @@ records = st.one_of(
 
 def packed(batch: Sequence[Piece]) -> bytes:
     """The request that it makes."""
-    sink = RedisSink(RedisLink(RedisSettings(), Secrets()), KEYS, "s" * 128, StreamSettings())
+    sink = RedisSink(RedisLink(RedisSettings(), Secrets()), KEYS, SESSION, StreamSettings())
     after = Place(commits=1, mark="m" * 12)
     return sink.pack("1-token", Place(), after, batch, Window(2048).seal(batch), Phase.ACTIVE)
 
