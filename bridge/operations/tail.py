@@ -100,7 +100,8 @@ async def follow(
 def text_line(landed: Landed, *, columns: int | None = None, labels: Mapping[str, str] | None = None) -> str:
     """One line for a person: time, session, seq, id, type, data; no wider than ``columns`` of a terminal.
 
-    ``labels`` are names to show for stream keys; an entry of another stream shows its own name, else the key. Control characters are escaped: all of it comes from outside.
+    ``labels`` are names to show for stream keys; an entry of another stream shows its own name, else the key. Control
+    characters are escaped: all of it comes from outside.
     """
     at = datetime.fromtimestamp(int(landed.entry.partition("-")[0]) / 1000).astimezone()
     label = (labels or {}).get(landed.stream_key) or landed.text("name") or landed.stream_key
