@@ -302,7 +302,7 @@ class Intake:
             record = self._dead_letter(event, key, kind, digest, received_at)
         elif self._types and not self._types.takes(kind):
             accepted.filtered += 1
-            record = passed_over(key, received_at, digest, self.cursor, self._ordinal)
+            record = passed_over(key, kind, received_at, digest, self.cursor, self._ordinal)
         else:
             record = Record(key, kind, event.raw, received_at, event.event, digest, self.cursor, self._ordinal)
         self._begun |= record.skip is None

@@ -80,7 +80,7 @@ async def test_to_live_skips_what_waits_and_back_to_an_id_publishes_it_after_all
 async def test_back_to_the_start_repeats_nothing_that_stands_there(rig: Rig) -> None:
     """While events flow: whoever reads is fenced, and goes on from the new place within seconds."""
     session = rig.simulator.create_session("lsn-start")
-    window = {"dedupe__window_events": "9000"}  # on a slow machine much flows while a command starts
+    window: dict[str, Any] = {"dedupe__window_events": "9000"}  # on a slow machine much flows while a command starts
     workers = [await rig.worker(session, **window).start() for _ in range(2)]
     session.play(Profile.SIZED, rate=30)
     await rig.reaches(session, 50)
