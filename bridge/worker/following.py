@@ -55,7 +55,9 @@ class Following:
     async def _look(self) -> None:
         try:
             news = await self._book.follow()
-            self._lost |= bool(news and news.lost)
+            if news and news.lost and not self._lost:
+                self._lost = True
+                log.error("sessions.lost", sessions=len(self._records), restored=self._restores)
             if self._lost:
                 news = await self._restored(self._book.standing())
                 self._lost = False
@@ -80,7 +82,6 @@ class Following:
         """Redis was emptied: what stood there is still wanted, unless a person is to decide. What was said since then
         counts, and takes nothing away."""
         lost = [one for name, one in self._records.items() if name not in news.records]
-        log.error("sessions.lost", sessions=len(lost), restored=self._restores)
         if not self._restores:
             return replace(news, whole=False)
         began = time.monotonic()
