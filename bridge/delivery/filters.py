@@ -11,6 +11,7 @@ from bridge.model.records import Record
 __all__ = ["TypeFilter", "passed_over"]
 
 _REMEMBERED = 1000  # types whose answer is known: the set is open, and a server may make up one for each event
+_TOLD_LENGTH = 64  # a type may be as long as the event that is not to be kept
 
 
 class TypeFilter:
@@ -40,12 +41,13 @@ class TypeFilter:
         return all(map(self.takes, types))
 
 
-def passed_over(key: str, received_at: float, digest: bytes, cursor: str | None, ordinal: int) -> Record:
-    """What is left of an event that is filtered out: the window knows it, and the place moves past it.
+def passed_over(key: str, type: str, received_at: float, digest: bytes, cursor: str | None, ordinal: int) -> Record:
+    """What is left of an event that is filtered out: the window knows it, and the place moves past it. Its type stands
+    in the place of its name, for who judges what came.
 
     All rules about ids hold for it, so a filter that changes changes the key of no other event.
     """
-    return Record(key, "", b"", received_at, "", digest, cursor, ordinal, skip=0)
+    return Record(key, "", b"", received_at, type[:_TOLD_LENGTH], digest, cursor, ordinal, skip=0)
 
 
 def _any_of(globs: Sequence[str]) -> re.Pattern[str]:

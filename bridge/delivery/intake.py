@@ -89,7 +89,8 @@ class Intake:
         remembered = self._window.tail_of(f"{self.cursor or 0}#", self._ordinal)
         by_position = resumed and len(remembered) == self._ordinal
         self._position = 0 if by_position else self._ordinal
-        self._replaying = by_position
+        # Behind nothing at all stands who begins, and knows nothing, or whom a person has sent there.
+        self._replaying = by_position or (self.cursor is None and not self._ordinal)
         # What an earlier connection left undecided stays held: its replay begins anew, or what comes proves it new.
         if self._content is not None and self._content.convincing:
             self._keep_last_replay()
@@ -166,7 +167,7 @@ class Intake:
         self.cursor = self._at = ids[-1]
         self._ordinal, self._position = 0, 0
         self._arrived, self._begun = True, True
-        self._replaying = self._gap_open = False
+        self._replaying, self._gap_open = self._window.awaits, False
         run = Run.of(ids, types, raws, list(digests.values()), received_at)
         dropped, self._dropped = self._dropped, 0
         return Accepted(records=[run], types=counts, duplicates=dropped)
@@ -187,12 +188,13 @@ class Intake:
         self._at, self._arrived = id, True
         if known is None:
             self.cursor, self._ordinal = id, 0
-            self._position, self._replaying = 0, False
+            self._position, self._replaying = 0, self._window.awaits
             self._publish(event, key, kind, digest, received_at, accepted)
             return
         reused = f"{key}~{hash8(digest)}"
         if known == digest or self._window.get(reused) == digest:
             accepted.duplicates += 1
+            self._window.came_again(key if known == digest else reused)
             if self._ahead.passes(key, id):
                 self.cursor, self._ordinal = id, 0
             elif id == self._cursor_at_open and id != self.cursor:
@@ -272,6 +274,9 @@ class Intake:
             key = self._key(self._position + 1, kind, digest)
             if self._window.get(key) == digest:
                 self._position += 1
+                self._window.came_again(key)
+                if at_cursor:  # further on where a person has moved the place back
+                    self._ordinal = max(self._ordinal, self._position)
                 accepted.duplicates += 1
                 return False
             self._replaying = False
@@ -297,7 +302,7 @@ class Intake:
             record = self._dead_letter(event, key, kind, digest, received_at)
         elif self._types and not self._types.takes(kind):
             accepted.filtered += 1
-            record = passed_over(key, received_at, digest, self.cursor, self._ordinal)
+            record = passed_over(key, kind, received_at, digest, self.cursor, self._ordinal)
         else:
             record = Record(key, kind, event.raw, received_at, event.event, digest, self.cursor, self._ordinal)
         self._begun |= record.skip is None

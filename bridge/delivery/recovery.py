@@ -17,7 +17,7 @@ from bridge.delivery.window import Window, digest_of, hash8
 from bridge.model.place import Place
 from bridge.model.records import Record
 
-__all__ = ["Seed", "Trace", "seed_from_traces", "trace_of", "trace_of_letter"]
+__all__ = ["Seed", "Trace", "place_of", "seed_from_traces", "trace_of", "trace_of_letter"]
 
 _WITHOUT_ID = re.compile(r"(?P<id>.*)#(?P<ordinal>[0-9]+)-(?P<hash>[0-9a-f]{8})", re.DOTALL)
 _REUSED = re.compile(r"(?P<id>.*)~(?P<hash>[0-9a-f]{8})", re.DOTALL)
@@ -82,10 +82,15 @@ def _cursor_of(traces: Sequence[Trace]) -> tuple[str | None, int]:
     for _, key, _, digest in reversed(traces):
         if not digest or not key:
             continue
-        # A server's own id may look like a key of ours; but it does not end with the hash of the data.
-        if (made := _WITHOUT_ID.fullmatch(key)) and made["hash"] == hash8(digest):
-            return (None if made["id"] == "0" else made["id"]), int(made["ordinal"])
-        if (made := _REUSED.fullmatch(key)) and made["hash"] == hash8(digest):
-            return made["id"], 0
-        return key, 0
+        return place_of(key, digest)
     return None, 0
+
+
+def place_of(key: str, digest: bytes) -> tuple[str | None, int]:
+    """The server's id behind which an event stands, its own where it has one, and how many without an id came since."""
+    # A server's own id may look like a key of ours; but it does not end with the hash of the data.
+    if (made := _WITHOUT_ID.fullmatch(key)) and made["hash"] == hash8(digest):
+        return (None if made["id"] == "0" else made["id"]), int(made["ordinal"])
+    if (made := _REUSED.fullmatch(key)) and made["hash"] == hash8(digest):
+        return made["id"], 0
+    return key, 0

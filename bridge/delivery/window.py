@@ -25,6 +25,13 @@ _LONGEST_KEY = 128
 """Longer ids are remembered by their hash: 2,048 ids of a megabyte each would not fit in memory."""
 
 
+LONGEST_WINDOWS = 32
+"""So many times its size a window may grow to while what stands ahead of a place is awaited: 10 MB with the default."""
+
+_AHEAD = b"+"
+"""In front of the blob of events that stand ahead of the place: its count reads as a number all the same."""
+
+
 class Seal(NamedTuple):
     """What one commit does to the window in Redis: push ``blob``, then keep the last ``keep`` blobs (0: all of them).
 
@@ -61,10 +68,16 @@ class Window:
         self._digests: dict[str, bytes] = {}
         self._batches: deque[Sequence[str]] = deque()  # what each commit brought, as the blobs stand in Redis
         self._committed = 0
+        # What stands in the stream ahead of a place that a person has moved back, and has not come again yet.
+        self._awaited: set[str] = set()
+        self._came: set[str] = set()  # those of them that came since the last new event
+        self._passed: dict[str, set[str]] = {}  # the same by the new event behind them: once it stands they are passed
         for blob in blobs:
             keys, digests = _parse(blob)
             self._digests.update(zip(keys, digests, strict=True))
             self._append(keys)
+            if blob.startswith(_AHEAD):
+                self._awaited.update(keys)
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -81,6 +94,29 @@ class Window:
             if len(key) > _LONGEST_KEY:
                 key = _shorten(key)
             self._digests[key] = digest
+            if self._came:
+                self._pass(key)
+
+    @property
+    def awaits(self) -> bool:
+        """Something stands ahead of the place, and may come again behind what is new."""
+        return bool(self._awaited)
+
+    def came_again(self, key: str) -> None:
+        """An event that is known was sent once more. It is awaited until something behind it is committed: as long as
+        the place stands before it, it may come yet again."""
+        if self._awaited:
+            self._came |= self._awaited & {_shorten(key)}
+
+    def awaiting(self, key: str | None) -> list[bytes]:
+        """All that is remembered as blobs for a place behind this key, None for the start: what stands ahead of it
+        stays until it has come again, however much that is new comes before it.
+        """
+        keys = list(self._digests)
+        known = key is not None and self.get(key) is not None
+        cut = keys.index(_shorten(key)) + 1 if key is not None and known else 0
+        parts = ((b"", keys[:cut]), (_AHEAD, keys[cut:]))
+        return [head + _render(part, [self._digests[one] for one in part]) for head, part in parts if part]
 
     def after(self, key: str | None) -> dict[str, int]:
         """The keys that came after this one, each with its place among them; all of them for None, none for a key that
@@ -106,6 +142,8 @@ class Window:
         """Take in events, the digest of each by its key, of which `all_new` was said."""
         if self._size:
             self._digests.update(digests)
+            if self._came:
+                self._pass(next(iter(digests)))
 
     def seal(self, batch: Iterable[Piece], ahead: Collection[Seal] = ()) -> Seal:
         """Prepare the window's part of a commit. Changes nothing: the commit may have to be sent again.
@@ -125,7 +163,7 @@ class Window:
                 left -= len(fallen)
                 standing -= 1
         drop = 0
-        if left > self._size:
+        if left > (self._size * LONGEST_WINDOWS if self._awaited else self._size):
             for candidate in oldest:
                 left -= len(candidate)
                 if left < self._size:
@@ -139,21 +177,30 @@ class Window:
         if not seal.blob:
             return
         self._append(seal.keys)
+        if self._passed:
+            for key in self._passed.keys() & seal.keys:
+                self._awaited.difference_update(self._passed.pop(key))
         for _ in range(seal.drop):
             keys = self._batches.popleft()
             self._committed -= len(keys)
             for key in keys:
                 self._digests.pop(key, None)
+            if self._awaited:
+                self._awaited.difference_update(keys)
 
     def blobs(self) -> Iterator[bytes]:
         """All that is committed, as it stands in Redis: to write it again where Redis was emptied."""
         for keys in self._batches:
-            yield _render(keys, [self._digests[key] for key in keys])
+            head = b"" if self._awaited.isdisjoint(keys) else _AHEAD
+            yield head + _render(keys, [self._digests[key] for key in keys])
 
     def tail_of(self, prefix: str, count: int) -> dict[str, bytes]:
         """The last ``count`` events whose key begins with ``prefix``, oldest first, with their digests."""
         found = [(key, digest) for key, digest in self._digests.items() if key.startswith(prefix)] if count else []
         return dict(found[-count:])
+
+    def _pass(self, key: str) -> None:
+        self._passed[key], self._came = self._came, set()
 
     def _append(self, keys: Sequence[str]) -> None:
         self._batches.append(keys)

@@ -66,7 +66,10 @@ class Registered:
             raise ValueError(f"session_id {session_id!r:.80} is none: use {NAME_PATTERN}")
         if not isinstance(paused, bool):
             raise ValueError("paused is neither true nor false")
-        added = float(added_at) if isinstance(added_at, int | float) else 0.0
+        try:
+            added = float(added_at) if isinstance(added_at, int | float) else 0.0
+        except OverflowError:  # a whole number of hundreds of digits
+            raise ValueError("added_at is no time") from None
         return cls(name=name, session_id=session_id, paused=paused, added_at=added)
 
 

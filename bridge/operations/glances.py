@@ -21,6 +21,7 @@ _GLANCE = Script.of(files("bridge.store").joinpath("scripts/glance.lua").read_te
 _AT_ONCE = 250  # sessions in one call: it holds up commits for about a millisecond
 _UNDER_WAY = 16  # calls at a time
 
+_WHOLE, _DECIMAL = re.compile("[0-9]{1,18}"), re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 _RECORD = re.compile(r"(?P<owner>\S+) (?P<digest>[0-9a-f]{16}) (?P<releases>[0-9]+) (?P<ttl_ms>[0-9]{1,9})")
 
 
@@ -98,7 +99,7 @@ def _glance(row: Sequence[Any]) -> Glance:
     token, _, seq, cursor, phase, updated_at, holder = (None if one is None else _text(one) for one in row)
     return Glance(
         owner=holder,
-        seq=int(seq) if seq and seq.isdecimal() else 0,
+        seq=int(seq) if seq and _WHOLE.fullmatch(seq) else 0,
         cursor=cursor or None,
         phase=phase,
         updated_at=_seconds(updated_at),
@@ -107,10 +108,8 @@ def _glance(row: Sequence[Any]) -> Glance:
 
 
 def _seconds(text: str | None) -> float:
-    try:
-        return min(float(text or 0), time.time() + 1e9)
-    except ValueError:
-        return 0.0
+    """What was written by hand must not stop the looking: what is no time is none."""
+    return min(float(text), time.time() + 1e9) if text and _DECIMAL.fullmatch(text) else 0.0
 
 
 def _text(raw: bytes) -> str:

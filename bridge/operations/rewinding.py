@@ -19,6 +19,7 @@ from enum import StrEnum
 
 from bridge.delivery.envelopes import CONTROL_TYPES, STREAM_HEARTBEAT, kind_of
 from bridge.delivery.markers import REWOUND, marker
+from bridge.delivery.recovery import place_of
 from bridge.delivery.window import Seal, Window
 from bridge.errors import BridgeError, ConfigurationError, Meaning, SinkFault
 from bridge.masking import Secrets
@@ -94,6 +95,8 @@ async def rewind(desk: Desk, session: Session, to: Target, id: str | None, *, ag
     if to is Target.LIVE:
         id = await _newest(desk, session, seen.cursor)
     known = await _standing(desk, leases, keys, session)
+    if to is Target.ID and id is not None:
+        id = _of_the_server(id, known)
     _refuse(desk, session, to, id, known, again=again)
     if to is Target.LIVE and id == seen.cursor:
         return _told(session, to, seen.cursor, id, seen.seq, known, again=False, declared=False)
@@ -106,9 +109,9 @@ async def rewind(desk: Desk, session: Session, to: Target, id: str | None, *, ag
             # What is recognised from now on is what stands there: what was trimmed, or deleted, comes again.
             known = await _standing(desk, leases, keys, session)
             _refuse(desk, session, to, id, known, again=again)
-            taken = await leases.acquire(keys, WindowOnly(window=known.blobs), under=lease.token)
+            taken = await leases.acquire(keys, WindowOnly(window=known.window.awaiting(id)), under=lease.token)
             lease = _ours(taken, session)
-        declared = settings.stream.markers and before.seq > 0
+        declared = settings.stream.markers and (before.seq > 0 or lease.letters > 0)
         await _commit(desk, keys, session, lease, to, id, again=again, declared=declared)
     finally:
         await leases.release(keys, lease.token)
@@ -121,7 +124,6 @@ class _Standing:
     """The last events and dead letters of a session as they stand. ``whole``: there are no more of them."""
 
     window: Window
-    blobs: tuple[bytes, ...] = ()
     whole: bool
 
 
@@ -132,7 +134,19 @@ async def _standing(desk: Desk, leases: Leases, keys: SessionKeys, session: Sess
     window = Window(size, seed.window if seed else ())
     # Fewer than were asked for: the stream was read to its beginning, where it is not too long for that.
     whole = len(window) < size and entries <= FURTHEST_ENTRIES
-    return _Standing(window=window, blobs=tuple(seed.window) if seed else (), whole=whole)
+    return _Standing(window=window, whole=whole)
+
+
+def _of_the_server(id: str, known: _Standing) -> str:
+    """The id that the server gave last, where this is a key that the bridge made: of that the server knows nothing.
+
+    What stands behind it already is skipped all the same. Raises ConfigurationError where no id came before it.
+    """
+    digest = known.window.get(id)
+    given = id if digest is None else place_of(id, digest)[0]
+    if given is None:
+        raise ConfigurationError(f"{id!r:.100} came before the first id of the server: say --to-start")
+    return given
 
 
 def _refuse(desk: Desk, session: Session, to: Target, id: str | None, known: _Standing, *, again: bool) -> None:

@@ -16,7 +16,7 @@ from bridge.delivery.intake import HOLD_SECONDS, Intake
 from bridge.model.labels import ConnectOutcome, DisconnectReason, GapReason, SessionState, SkipReason
 from bridge.model.outcomes import Active, Closed, Lookup, Over, Refused, Unanswered
 from bridge.model.place import Session
-from bridge.model.records import Accepted, PlainEvents, Run, ServerSentEvent
+from bridge.model.records import Accepted, PlainEvents, Record, Run, ServerSentEvent
 from bridge.session.buffer import Buffer
 from bridge.settings import OnEnd, SourceSettings
 from bridge.telemetry.figures import SessionFigures
@@ -220,7 +220,7 @@ class Reader:
         if accepted.records:
             # An error frame is no progress: a server that refuses us in that shape each time must not be hammered.
             self._progress = self._progress or any(
-                isinstance(record, Run) or record.type != ERROR_TYPE for record in accepted.records
+                isinstance(record, Run) or _type_of(record) != ERROR_TYPE for record in accepted.records
             )
             self._buffer.put(accepted.records)
             figures.buffer_events, figures.buffer_bytes = len(self._buffer), self._buffer.size_bytes
@@ -336,3 +336,7 @@ class Reader:
         delay = self.backoff.delay(random.random, floor_seconds, spent_seconds)
         self.backoff = self.backoff.next()
         await asyncio.sleep(delay)
+
+
+def _type_of(record: Record) -> str:
+    return record.type if record.skip is None else record.event  # of one that was filtered out

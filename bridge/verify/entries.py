@@ -221,7 +221,7 @@ def _marker(read: Entry, wrong: list[str], *, named: bool) -> Entry:
                 rewound = _rewound(said)
                 told = f"{reason} from {said['last_id']} to {said['to_id'] or said['to']}"
                 told += ", so events may stand here again" if rewound[1] else ""
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         wrong.append(f"a {read.type} marker whose data does not say what it has to")
         return read._replace(wrong=tuple(wrong))
     return read._replace(told=told, declares=declares, last_id=last_id, rewound=rewound, wrong=tuple(wrong))

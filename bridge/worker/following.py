@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -19,6 +20,7 @@ __all__ = ["Following"]
 
 log = structlog.get_logger()
 
+_TRIES = 100  # at writing again what was lost
 _POLL_SECONDS = 1.0  # a command is taken up within twice that, and one short question a second costs next to nothing
 
 
@@ -42,6 +44,7 @@ class Following:
         self._records: dict[str, Registered] = {}
         self._told: dict[str, str] = {}
         self._refused: str | None = None
+        self._lost = False  # Redis was emptied, and what stood there is not written again yet
 
     async def run(self) -> None:
         """Follow again and again."""
@@ -52,8 +55,12 @@ class Following:
     async def _look(self) -> None:
         try:
             news = await self._book.follow()
-            if news and news.lost:
-                news = await self._restored()
+            if news and news.lost and not self._lost:
+                self._lost = True
+                log.error("sessions.lost", sessions=len(self._records), restored=self._restores)
+            if self._lost:
+                news = await self._restored(self._book.standing())
+                self._lost = False
         except SinkFault as fault:
             # Of a Redis that is away others speak. Who may not follow reads what is configured.
             if fault.kind.meaning is not Meaning.UNKNOWN:
@@ -71,15 +78,22 @@ class Following:
             hint = "sessions that are added, paused or moved at run time go unheard; see the README for the ACL user"
             log.error("sessions.not_followed", kind=fault.kind, error=fault.detail, hint=hint)
 
-    async def _restored(self) -> News | None:
-        """Redis was emptied: what stood there is still wanted, unless a person is to decide."""
-        log.error("sessions.lost", sessions=len(self._records), restored=self._restores)
-        if self._restores and self._records:
-            now = time.time()
-            changes = [Change(name=one.name, after=one) for one in self._records.values()]
-            await self._book.change(changes)  # another worker may have been faster, and then its word stands
-            log.info("sessions.restored", sessions=len(changes), seconds=round(time.time() - now, 3))
-        return await self._book.follow() if self._restores else None
+    async def _restored(self, news: News) -> News:
+        """Redis was emptied: what stood there is still wanted, unless a person is to decide. What was said since then
+        counts, and takes nothing away."""
+        lost = [one for name, one in self._records.items() if name not in news.records]
+        if not self._restores:
+            return replace(news, whole=False)
+        began = time.monotonic()
+        for _ in range(_TRIES):  # others do the same at the same time, and then a part of it is refused
+            missing = [one for one in lost if one.name not in news.records]
+            if not missing:
+                log.info("sessions.restored", sessions=len(lost), seconds=round(time.monotonic() - began, 3))
+                return news
+            await self._book.change([Change(name=one.name, after=one) for one in missing])
+            await self._book.follow()
+            news = self._book.standing()
+        return replace(news, whole=False)
 
     def _apply(self, news: News) -> None:
         if news.whole:

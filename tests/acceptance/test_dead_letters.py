@@ -173,3 +173,19 @@ async def test_what_a_terminal_obeys_is_escaped_and_the_raw_bytes_are_whole(rig:
     told: Any = json.loads((await run(rig, session, "show", entry, "--json"))[1])
     assert "data" not in told
     assert told["data_base64"]
+
+
+async def test_of_two_letters_with_one_id_one_alone_is_published(rig: Rig) -> None:
+    """Where a place was moved back with --again the second stands beside the first: an id stands in a stream once."""
+    session = rig.simulator.create_session("lsn-twice")
+    await rig.worker(session).start()
+    session.generate(2)
+    await rig.reaches(session, 2)
+    fields = {"session_id": "lsn-twice", "id": "r1", "type": "t", "data": '{"type": "t"}', "received_at": "1.000"}
+    letter = fields | {"event": "message", "reason": "rejected", "detail": "", "truncated": "0"}
+    first, second = [(await rig.client.xadd(keys_of(session).dead_letter, letter)).decode() for _ in range(2)]
+    code, output, _ = await run(rig, session, "replay", "--all", "--json")
+    told = json.loads(output)
+    assert (code, told["published"]) == (1, 1)
+    assert told["left"] == [{"letter": second, "why": f"{first} has its id as well: purge one of them"}]
+    assert [one["id"] for one in await rig.entries(session)] == ["1", "2", "r1"]

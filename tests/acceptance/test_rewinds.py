@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bridge.lab.simulator import Profile, RandomDrops, SimulatedSession
+from bridge.lab.simulator import Poison, Profile, RandomDrops, SimulatedSession
 from bridge.lab.simulator.lens.switches import DestroyedRule
 from tests.support.steering import steer
 from tests.support.worker import Worker, until
@@ -80,11 +80,12 @@ async def test_to_live_skips_what_waits_and_back_to_an_id_publishes_it_after_all
 async def test_back_to_the_start_repeats_nothing_that_stands_there(rig: Rig) -> None:
     """While events flow: whoever reads is fenced, and goes on from the new place within seconds."""
     session = rig.simulator.create_session("lsn-start")
-    workers = [await rig.worker(session).start() for _ in range(2)]
-    session.play(Profile.SIZED, rate=100)
-    await rig.reaches(session, 100)
+    window: dict[str, Any] = {"dedupe__window_events": "9000"}  # on a slow machine much flows while a command starts
+    workers = [await rig.worker(session, **window).start() for _ in range(2)]
+    session.play(Profile.SIZED, rate=30)
+    await rig.reaches(session, 50)
     for _ in range(3):
-        await steer(rig, "sessions", "rewind", session.session_id, "--to-start", **named(session))
+        await steer(rig, "sessions", "rewind", session.session_id, "--to-start", **named(session), **window)
         await rig.reaches(session, await rig.seq(session) + 50)
     session.pause()
     report = await rig.assert_kept(session)
@@ -189,3 +190,77 @@ async def test_a_session_that_is_over_is_read_again_when_its_place_is_moved(rig:
     await rig.reaches(session, 36)
     await until(over, "it has ended again")
     await rig.assert_kept(session)
+
+
+async def test_more_than_the_window_may_lie_between_a_place_and_what_stands_ahead_of_it(rig: Rig) -> None:
+    """What was skipped comes after all, whoever is killed in the middle of it; then what stands is known still."""
+    session = rig.simulator.create_session("lsn-between")
+    settings: dict[str, Any] = {**named(session), "dedupe__window_events": str(WINDOW_EVENTS)}
+    worker = await rig.worker(session, dedupe__window_events=WINDOW_EVENTS, commit__max_events=50).start()
+    session.generate(20)
+    await rig.reaches(session, 20)
+    await steer(rig, "sessions", "pause", session.session_id, **settings)
+    session.generate(1500)
+    await steer(rig, "sessions", "rewind", session.session_id, "--to-live", **settings)
+    await steer(rig, "sessions", "resume", session.session_id, **settings)
+    session.generate(10)
+    await rig.reaches(session, 30)
+    await steer(rig, "sessions", "rewind", session.session_id, "--to", "20", **settings)
+    await rig.reaches(session, 31)
+    await worker.kill()
+    await worker.start()
+    session.generate(5)
+    await rig.reaches(session, 1535)
+    order = (*range(1, 21), *range(1521, 1531), *range(21, 1521), *range(1531, 1536))
+    assert await ids(rig, session) == [str(number) for number in order]
+    await rig.assert_kept(session)
+
+
+async def test_a_key_that_the_bridge_made_leads_behind_the_id_that_the_server_gave(rig: Rig) -> None:
+    """Of the key itself the server knows nothing, and would go on with whatever comes next."""
+    session = rig.simulator.create_session("lsn-made")
+    session.change(ids=False)
+    await rig.worker(session).start()
+    for number, id in enumerate((None, None, "a", None, None, "b", None)):
+        session.emit({"type": "t", "n": number}, id=id)
+    await rig.reaches(session, 7)
+    stands = await ids(rig, session)
+    await steer(rig, "sessions", "pause", session.session_id, **named(session))
+    for number in range(7, 10):
+        session.emit({"type": "t", "n": number}, id=f"c{number}")
+    told = await steer(rig, "sessions", "rewind", session.session_id, "--to", stands[1], code=2, **named(session))
+    assert "came before the first id of the server: say --to-start" in told.errors
+    told = await steer(rig, "sessions", "rewind", session.session_id, "--to", stands[4], **named(session))
+    assert told.output.startswith("lsn-made stands behind a; it stood behind b\n")
+    await steer(rig, "sessions", "resume", session.session_id, **named(session))
+    await rig.reaches(session, 10)
+    assert await ids(rig, session) == [*stands, "c7", "c8", "c9"]
+    await steer(rig, "sessions", "rewind", session.session_id, "--to-start", **named(session))
+    for number in range(10, 13):
+        session.emit({"type": "t", "n": number})
+        await rig.reaches(session, number + 1)
+        session.drop()  # a place that was moved is not moved again by who resumes from it
+    made = await ids(rig, session)
+    assert made[:10] == [*stands, "c7", "c8", "c9"]
+    assert [id.partition("-")[0] for id in made[10:]] == ["c9#1", "c9#2", "c9#3"]
+    await rig.assert_kept(session)
+
+
+async def test_where_only_dead_letters_stand_a_moved_place_is_declared_and_the_verdict_stays(rig: Rig) -> None:
+    """They take no number, but the place has passed them."""
+    session = rig.simulator.create_session("lsn-letters")
+    await rig.worker(session).start()
+    for _ in range(3):
+        session.poison(Poison.INVALID_JSON)
+
+    async def stand() -> bool:
+        return await rig.cursor(session) == "3"
+
+    await until(stand, "the letters stand")
+    await steer(rig, "sessions", "rewind", session.session_id, "--to-start", **named(session))
+    report = await rig.verify(session, recorded=False)
+    assert report.sessions[0].faults == ()
+    session.generate(2)
+    await rig.reaches(session, 2)
+    report = await rig.assert_kept(session)
+    assert report.sessions[0].dead_letters == 3

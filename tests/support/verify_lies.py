@@ -321,6 +321,7 @@ lie("a marker of no kind", FaultKind.MALFORMED, plain(), marker(3, 3, id="bridge
 lie("a marker with another's id", FaultKind.MALFORMED, plain(), marker(3, 3, id="bridge-session.ended-1"))
 lie("a marker without a reason", FaultKind.MALFORMED, plain(), marker(3, 3, reason=""))
 lie("a marker without an outage", FaultKind.MALFORMED, plain(), marker(3, 3, outage_seconds="NaN"))
+lie("a marker with an outage beyond all numbers", FaultKind.MALFORMED, plain(), marker(3, 3, outage_seconds=10**400))
 lie("a marker that is not JSON", FaultKind.MALFORMED, plain().gap(), put(5, data=b"{"))
 lie("a marker with an event name", FaultKind.MALFORMED, plain().gap(), put(5, event="custom"))
 

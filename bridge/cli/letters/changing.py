@@ -127,7 +127,7 @@ async def _replayed(
     from bridge.operations.replays import replay
 
     choice = choice_of(options, entries=frozenset(options.letters))
-    wishes: list[Wish] = []
+    by_key: dict[tuple[str, str, str], Wish] = {}  # an id stands in a stream once
     refused: list[tuple[str, str]] = []
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
@@ -135,9 +135,12 @@ async def _replayed(
         for stream in streams:
             async for letter in read(client, stream, choice):
                 if isinstance(wish := wish_of(letter), Wish):
-                    wishes.append(wish)
+                    if other := by_key.pop((wish.stream, wish.session_id, wish.key), None):
+                        refused.append((other.entry, f"{wish.entry} has its id as well: purge one of them"))
+                    by_key[wish.stream, wish.session_id, wish.key] = wish  # the older one: they come newest first
                 else:
                     refused.append((letter.entry, wish))
+    wishes = list(by_key.values())
     seen = {wish.entry for wish in wishes} | {entry for entry, _ in refused}
     missing = [entry for entry in dict.fromkeys(options.letters) if entry not in seen]
     return wishes, refused, missing, await replay(settings.redis, streams, wishes, options.wait)

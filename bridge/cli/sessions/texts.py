@@ -78,7 +78,8 @@ Whoever reads the session is fenced first: it takes a new token, so that nobody 
 one commit moves the place and writes a marker (type bridge.gap, reason `rewound`) that says from where to where.
 
 What consumers see: no number changes; what comes next is numbered on. Of what the server sends again, all that stands
-in the stream is skipped, as far back as dedupe.window_events: so going back publishes what is not there. Where more
+in the stream is skipped, as far back as dedupe.window_events: so going back publishes what is not there, up to 32 times
+as many events. ID is what stands in the field id; what has none of the server's leads behind the one before. Where more
 than that stands behind the new place, events would come twice, under new numbers: that is refused without --again, and
 declared by the marker with it. Going ahead (--to-live, or --to an id that has not come yet) skips what lies between.
 `verify` knows these markers. --to-live asks the lens API where the session is now, so it needs the key.

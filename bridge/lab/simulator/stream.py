@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from typing import assert_never
 
 from aiohttp.abc import AbstractStreamWriter
@@ -26,7 +27,8 @@ def _reset(transport: asyncio.Transport) -> None:
     """Close with a TCP RST."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        with suppress(OSError):  # it is closed already: the client was faster, and nobody has heard of it yet
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
     transport.abort()
 
 

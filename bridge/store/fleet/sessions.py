@@ -7,7 +7,7 @@ so far asks one short question a second, however many sessions there are, and re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -31,8 +31,8 @@ _AT_ONCE = 500  # changes in one call: under the limits of arguments and bytes t
 class News:
     """What has changed. ``records``: all of them where ``whole``, else those that changed; None for one removed.
 
-    ``unreadable``: why a record is none, by name. ``orders`` are to be carried out once. ``lost``: Redis no longer
-    knows that there ever was anything, so it was emptied.
+    ``unreadable``: why a record is none, by name. ``orders`` are to be carried out once. ``lost``: Redis was
+    emptied since the last call; what stands there was said after that.
     """
 
     whole: bool = False
@@ -61,17 +61,15 @@ class SessionBook:
     async def follow(self) -> News | None:
         """What has changed since the last call; all that there is at the first; None for nothing. Raises SinkFault."""
         known = "" if self._version is None else self._version
-        reply = await self._link.run(_FOLLOW, _FOLLOW.pack(_KEYS, (known, len(self._raw))))
+        reply = await self._link.run(_FOLLOW, _FOLLOW.pack(_KEYS, (known, len(self._raw), _KEPT_CHANGES)))
         before = self._version
         match reply:
             case [int(version), b"same"]:
                 return None
-            case [int(version), b"all", list(found)]:
+            case [int(version), b"all", list(found), int(emptied)]:
                 self._version = version
-                raw = dict(zip(map(_name, found[::2]), found[1::2], strict=True))
-                lost = bool(before) and not version and not raw
-                self._raw = raw
-                return _news(raw, whole=True, lost=lost)
+                self._raw = dict(zip(map(_name, found[::2]), found[1::2], strict=True))
+                return replace(self.standing(), lost=bool(before) and bool(emptied or not version))
             case [int(version), b"some", list(told), list(found)]:
                 self._version = version
                 changed = dict(zip(map(_name, found[::2]), found[1::2], strict=True))
@@ -83,6 +81,10 @@ class SessionBook:
         raise SinkFault(
             FaultKind.REPLY, f"Redis gave an answer about {SESSIONS_KEY} that it should not: {reply!r:.100}"
         )
+
+    def standing(self) -> News:
+        """All that there was when it was followed last."""
+        return _news(self._raw, whole=True)
 
     async def change(self, changes: Sequence[Change], orders: Sequence[Order] = ()) -> list[str]:
         """Change records that were read by `follow`, and tell it. Gives the names of those that somebody else has
@@ -105,7 +107,7 @@ def _name(raw: bytes) -> str:
     return raw.decode(errors="surrogateescape")  # no two names may become one
 
 
-def _news(raw: Mapping[str, Any], *, whole: bool = False, lost: bool = False, orders: Sequence[Order] = ()) -> News:
+def _news(raw: Mapping[str, Any], *, whole: bool = False, orders: Sequence[Order] = ()) -> News:
     records: dict[str, Registered | None] = {}
     unreadable: dict[str, str] = {}
     for name, record in raw.items():
@@ -113,4 +115,4 @@ def _news(raw: Mapping[str, Any], *, whole: bool = False, lost: bool = False, or
             records[name] = None if record is None else Registered.parse(name, record)
         except ValueError as error:
             records[name], unreadable[name] = None, str(error)
-    return News(whole=whole, records=records, unreadable=unreadable, orders=orders, lost=lost)
+    return News(whole=whole, records=records, unreadable=unreadable, orders=orders)

@@ -63,6 +63,20 @@ async def test_a_reset_hits_a_client_that_does_not_read(simulator: Simulator) ->
     assert session.connections[0].ended == "reset"
 
 
+async def test_a_reset_of_a_connection_that_has_just_gone_does_no_harm(simulator: Simulator) -> None:
+    """Its socket is closed, and whoever serves it has not heard of that yet."""
+    session = simulator.create_session("lsn-1")
+    async with reading(simulator, "lsn-1") as stream:
+        await stream.blocks(1)
+        (reader,) = session.readers
+        loop = asyncio.get_running_loop()
+        dropped: asyncio.Future[int] = loop.create_future()
+        reader._transport.abort()  # type: ignore[attr-defined]  # as when the client hangs up
+        loop.call_soon(lambda: dropped.set_result(session.drop()))
+        assert await asyncio.wait_for(dropped, 20) == 1
+    await session.wait_disconnected()
+
+
 @pytest.mark.parametrize("mid_frame", [False, True])
 async def test_drop_after_so_many_events(simulator: Simulator, mid_frame: bool) -> None:
     """Just so many whole events arrive, with half of the next one where asked; the next connection is spared."""

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from bridge.backoff import Backoff
 from bridge.delivery.batch import records_in
+from bridge.delivery.filters import TypeFilter
 from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.lab.simulator import Closing, Endpoint, LensStatus, Refusal, SimulatedSession, Simulator
@@ -66,6 +67,7 @@ class Read:
     place: Place = START
 
     backoff: Backoff | None = None
+    types: TypeFilter | None = None
 
     def __post_init__(self) -> None:
         self.figures = SessionFigures(SESSION, "lens:{line-1}:events")
@@ -73,7 +75,7 @@ class Read:
         reader = Reader(
             session=SESSION,
             source=self.source,
-            intake=Intake(place=self.place, window=Window(100), secrets=Secrets()),
+            intake=Intake(place=self.place, window=Window(100), secrets=Secrets(), types=self.types),
             buffer=self.buffer,
             figures=self.figures,
             settings=self.settings,
@@ -128,11 +130,15 @@ async def start(simulator: Simulator) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def make(
-            place: Place = START, source: Any = None, backoff: Backoff | None = None, **changes: Any
+            place: Place = START,
+            source: Any = None,
+            backoff: Backoff | None = None,
+            types: TypeFilter | None = None,
+            **changes: Any,
         ) -> Read:
             settings = SourceSettings.model_validate(QUICK | {"base_url": simulator.base_url} | changes)
             used = source or await stack.enter_async_context(Recorded(settings))
-            started.append(Read(settings=settings, source=used, place=place, backoff=backoff))
+            started.append(Read(settings=settings, source=used, place=place, backoff=backoff, types=types))
             return started[-1]
 
         yield make
@@ -498,6 +504,17 @@ async def test_what_brings_nothing_new_is_no_progress(
     answers = [Opened([[event(1, "1")]]), *(Opened([list(chunk) for chunk in nothing]) for _ in range(4))]
     await ran(start, Scripted(answers, [Active(status="RUNNING")] * 4))
     assert [wait.attempt for wait in waits] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("types", [None, TypeFilter(["*"], ["error"])])
+async def test_errors_that_read_differently_each_time_are_no_progress_published_or_not(
+    start: Start, waits: list[Wait], types: TypeFilter | None
+) -> None:
+    """A server that refuses us so, with the number of the request in it, say."""
+    errors = [ServerSentEvent("message", b'{"type":"error","n":%d}' % number, None, "") for number in range(4)]
+    read = await ran(start, Scripted([Opened([[one]]) for one in errors], [Active(status="RUNNING")] * 4), types=types)
+    assert [wait.attempt for wait in waits] == [0, 1, 2, 3]
+    assert len(read.records()) == 4
 
 
 async def test_the_life_of_a_connection_counts_towards_the_wait_after_it(start: Start, waits: list[Wait]) -> None:

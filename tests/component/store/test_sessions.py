@@ -117,6 +117,19 @@ async def test_an_emptied_redis_is_told_from_one_that_was_never_written(book: Bo
     assert (await said(follower)).lost
 
 
+async def test_an_emptied_redis_that_was_written_anew_is_no_register_that_is_known(book: Books, redis: Redis) -> None:
+    """Fewer changes than were known, as many, and more."""
+    for count in (1, 2, 5):
+        writer, follower = book(), book()
+        await writer.change([Change(name=name, after=record(name)) for name in "ab"])
+        await follower.follow()
+        await redis.flushall()
+        await book().change([Change(name=f"n{number}", after=record(f"n{number}")) for number in range(count)])
+        news = await said(follower)
+        assert (news.lost, news.whole, len(news.records)) == (True, True, count)
+        await redis.flushall()
+
+
 async def test_a_key_of_another_type_is_told_and_nothing_is_changed(book: Books, redis: Redis) -> None:
     """Somebody else's list under the name of the register, or of its changes."""
     await redis.hset("lens:sessions", "a", '{"session_id": "lsn-a"}')

@@ -197,6 +197,60 @@ async def test_an_emptied_redis_removes_nothing_and_is_written_again(followed: F
     await until(lambda: followed.names == {"b": True})
 
 
+async def test_what_is_said_right_after_redis_was_emptied_takes_nothing_away(followed: Followed, redis: Redis) -> None:
+    """Before a worker has looked: as many changes as it knew of make no register that it knows."""
+    await followed.say(record("a"), record("b", paused=True))
+    await until(lambda: len(followed.names) == 2)
+    await redis.flushall()
+    await followed.say(record("c"), record("b"))
+    await until(lambda: followed.names == {"a": False, "b": False, "c": False})
+
+    async with asyncio.timeout(60):
+        while await redis.hlen("lens:sessions") < 3:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_several_workers_write_again_at_once_is_whole_before_any_of_them_believes_it(
+    followed: Followed, redis: Redis, rig: Rig
+) -> None:
+    """It goes in portions; who looked between two of them would let go of the rest, and forget its place."""
+    names = {f"n{number}" for number in range(1200)}
+    other = Followed(rig)
+    task = asyncio.create_task(other.following.run())
+    await followed.say(*map(record, names))
+    await until(lambda: {*followed.names} == {*other.names} == names)
+    gone: list[Any] = []
+    for one in (followed, other):
+        one.roster.on_change = gone.append  # nothing is to change any more, but for what is added at the end
+    await redis.flushall()
+
+    async with asyncio.timeout(60):
+        while await redis.hlen("lens:sessions") < len(names):
+            await asyncio.sleep(0.001)
+    await other.say(record("last"))
+    await until(lambda: len(gone) >= 2)
+    assert not any(change.disappeared for change in gone)
+    assert {*followed.roster.sessions} == {*other.roster.sessions} == {*names, "last"}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_nonsense_in_a_record_is_refused_and_ends_no_worker(followed: Followed, redis: Redis) -> None:
+    """Whatever a hash can hold: all workers read it."""
+    nonsense: dict[Any, Any] = {
+        "huge": '{"session_id": "x", "added_at": 1' + "0" * 400 + "}",
+        "deep": "[" * 100_000,
+        "later": '{"session_id": "y", "version": 9}',
+        "list": '{"session_id": ["x"]}',
+        "bytes": b"\xff\xfe",
+        "endless": '{"session_id": "z", "added_at": 1e999}',
+    }
+    await redis.hset("lens:sessions", mapping=nonsense)
+    await until(lambda: {*followed.names} == {"later", "endless"})
+    await followed.say(record("a"))
+    await until(lambda: "a" in followed.names)
+
+
 async def test_a_register_that_may_not_be_read_holds_nothing_up(followed: Followed, redis: Redis, rig: Rig) -> None:
     """What is configured is read all the same; a key of another type is somebody's mistake."""
     await redis.set("lens:sessions", "not a hash")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.delivery.batch import records_in
 from bridge.delivery.intake import Intake
 from bridge.delivery.replay import Ahead
 from bridge.delivery.window import Window, digest_of
 from bridge.masking import Secrets
 from bridge.model.labels import GapReason
 from bridge.model.place import START, Place
+from bridge.model.records import Record
 from bridge.source.sse import ServerSentEvent
 
 
@@ -104,3 +106,64 @@ def test_whatever_breaks_off_nothing_is_repeated_and_nothing_that_is_new_is_miss
     session.opened(resumed=True)
     published += map(int, taken(session, *range(int(session.cursor or 0) + 1, count + 1)))
     assert published == [number for number in range((to or 0) + 1, count + 1) if number not in stands]
+
+
+def moved(stands: list[Record], to: str | None, size: int) -> tuple[Place, list[bytes]]:
+    """As a command leaves a session behind whose place it has moved: the place, and the window that Redis has then."""
+    known = Window(len(stands))
+    for record in stands:
+        known.remember(record.key, record.digest)
+    return Place(cursor=to, seq=len(stands), commits=1), known.awaiting(to)
+
+
+@settings(max_examples=500)
+@given(st.data())
+def test_more_than_a_window_may_come_before_what_stands_ahead_of_a_place(chosen: st.DataObject) -> None:
+    """Places moved ahead and back, events with and without ids, connections that break off, workers that die."""
+    size = 6
+    runs = chosen.draw(st.lists(st.integers(0, 3), min_size=1, max_size=20), "so many without an id before each id")
+    ids = [True, *(has_id for run in runs for has_id in (*[False] * run, True))]
+    events = [
+        ServerSentEvent("message", data(at), str(at) if has_id else None, str(at) if has_id else "")
+        for at, has_id in enumerate(ids, 1)
+    ]
+    marks = [at for at, has_id in enumerate(ids, 1) if has_id]
+    first = chosen.draw(st.integers(0, len(events)), "are read before the place is moved ahead")
+    ahead = chosen.draw(st.sampled_from(marks), "is where it is moved to")
+    last = chosen.draw(st.integers(0, len(events)), "is where the stream ends then")
+    before = Intake(place=START, window=Window(1000), secrets=Secrets())
+    before.opened(resumed=False)
+    stands = records_in(before.accept(events[:first], 1.0).records)
+    if ahead > first:
+        live = Intake(place=Place(cursor=str(ahead), seq=first, commits=9), window=Window(1000), secrets=Secrets())
+        live.opened(resumed=True)
+        stands += records_in(live.accept(events[ahead:last], 1.0).records)
+    standing_ids = [record.key for record in stands if record.key.isdecimal()]
+    to = chosen.draw(st.sampled_from([None, *standing_ids]), "is where it is moved back to") if stands else None
+    place, stored = moved(stands, to, size)
+
+    window = Window(size, stored)
+    session = Intake(place=place, window=window, secrets=Secrets())
+    published: list[Record] = []
+    buffered: list[Record] = []
+    steps = chosen.draw(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.booleans()), max_size=15))
+    for length, commits, crash in [*steps, *[(1000, 1000, False)] * 2]:
+        session.opened(resumed=session.cursor is not None)
+        begin = int(session.cursor or 0)
+        for event in events[begin : begin + length]:
+            buffered += records_in(session.accept([event], 1.0).records)
+        for record in buffered[:commits]:
+            seal = window.seal([record])
+            stored += [seal.blob]
+            del stored[: seal.drop]
+            window.committed(seal)
+            place = Place(cursor=record.cursor, ordinal=record.ordinal, seq=place.seq + 1, commits=place.commits + 1)
+        published += buffered[:commits]
+        del buffered[:commits]
+        if crash:
+            window, buffered = Window(size, stored), []
+            session = Intake(place=place, window=window, secrets=Secrets())
+    found = [record.data for record in (*stands, *published)]
+    begin = int(to or 0)
+    assert len(found) == len(set(found))
+    assert {event.raw for event in events[begin:]} <= {*found}
