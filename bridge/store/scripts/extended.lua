@@ -41,8 +41,8 @@ end
 local last_stamp, last_time
 local function time_of(stamp)
   if stamp == last_stamp then return last_time end
-  local seconds, milliseconds = string.match(stamp, '^(%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?)%.(%d%d%d)$')
-  seconds, milliseconds = tonumber(seconds or 0), milliseconds or '000'
+  local seconds, milliseconds = string.match(stamp, '^(%d+)%.(%d%d%d)$')
+  if not seconds or #seconds > 11 then seconds, milliseconds = 0, '000' end -- 11 digits are year 5138
   local floor = math.floor
   local days = floor(seconds / 86400) + 719468
   local rest = seconds % 86400
