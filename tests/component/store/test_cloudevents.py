@@ -52,6 +52,12 @@ async def entries_of(redis: Redis, key: str = KEYS.events) -> list[dict[bytes, b
     return [fields for _, fields in found]
 
 
+async def letters_of(redis: Redis) -> list[tuple[bytes, dict[Any, Any]]]:
+    """With their ids."""
+    found: Any = await redis.xrange(KEYS.dead_letter)
+    return list(found)
+
+
 async def test_an_entry_has_all_plain_fields_and_the_attributes_beside_them(writer: Writer, redis: Redis) -> None:
     """To the letter: a contract."""
     assert await writer.commit(event(1)) == Committed(seq=1, length=1)
@@ -105,7 +111,7 @@ async def test_markers_are_events_too_and_told_by_their_type_alone(writer: Write
 async def test_dead_letters_stay_plain_until_they_are_published(writer: Writer, redis: Redis) -> None:
     """They are no events yet; what a person has published is one, with the time at which it came."""
     await writer.commit(letter(1, b'{"type":"mended"}'), event(2))
-    ((entry_id, fields),) = await redis.xrange(KEYS.dead_letter)
+    ((entry_id, fields),) = await letters_of(redis)
     assert not [name for name in fields if name.startswith(b"ce_")]
     await redis.hset(KEYS.state, "replay", json.dumps([[entry_id.decode(), "e1", "mended"]]))
     assert writer.lease
@@ -123,7 +129,7 @@ async def test_a_letter_whose_time_somebody_changed_is_published_all_the_same(
 ) -> None:
     """A script that failed midway would leave half of a commit."""
     await writer.commit(letter(1, b'{"type":"mended"}'))
-    ((_, fields),) = await redis.xrange(KEYS.dead_letter)
+    ((_, fields),) = await letters_of(redis)
     await redis.delete(KEYS.dead_letter)
     entry_id: Any = await redis.xadd(KEYS.dead_letter, {**fields, b"received_at": damage})
     await redis.hset(KEYS.state, "replay", json.dumps([[entry_id.decode(), "e1", "mended"]]))
