@@ -45,8 +45,9 @@ class TracingSettings(Section):
     """OpenTelemetry: a span for each commit. Where it is sent is for the usual `OTEL_...` variables to say."""
 
     enabled: bool = False
-    """Make a span of each commit and give its entries `traceparent`, so that consumers can link to it. Takes the extra:
-    `pip install 'lens-bridge[otel]'`. Off, since it costs CPU time for each commit and 88 bytes for each entry."""
+    """Make a span of each commit that publishes something, and give its entries `traceparent` (W3C Trace Context), so
+    that consumers can link to it. Takes the extra: `pip install 'lens-bridge[otel]'`. Off, since a span takes about 80
+    µs of CPU time, or 5 where the sampler drops it (`OTEL_TRACES_SAMPLER`), and some 50 bytes of each entry."""
 
 
 class LogSettings(Section):

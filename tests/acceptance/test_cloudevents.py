@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import sys
+from asyncio.subprocess import PIPE
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,7 +16,7 @@ from cloudevents.v1.kafka import KafkaMessage, from_binary
 from bridge.model.keys import session_keys
 from bridge.model.place import Session
 from tests.support.cloud_events import as_cloud_event
-from tests.support.worker import until
+from tests.support.worker import ROOT, python_environment, until
 from tests.support.worker_rig import Rig, keys_of
 
 FORMATS = ("cloudevents", "plain", "cloudevents")
@@ -56,8 +59,21 @@ async def test_the_official_sdk_reads_every_entry_that_a_worker_wrote(rig: Rig) 
         headers = {name.decode(): value for name, value in fields.items() if name.startswith(b"ce_")}
         older = from_binary(KafkaMessage(headers, None, fields[b"data"]))
         assert (older["id"], older["type"]) == (event.get_id(), event.get_type())
+    said = (await _example(rig, keys_of(session).events)).splitlines()
+    assert len(said) == len(events)
+    assert said[0].startswith("/lens/sessions/lsn-cloud kühlraum-7 app.archetypeai.inference.result 20")
     (letter,) = await rig.raw_entries(keys_of(session).dead_letter)
     assert not [name for name in letter[1] if name.startswith(b"ce_")]
+
+
+async def _example(rig: Rig, stream: str) -> str:
+    """What the program in config/examples says."""
+    program = ROOT / "config" / "examples" / "standards" / "cloud_events.py"
+    given = {**python_environment(), "BRIDGE_REDIS__URL": rig.server.url, "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    example = await asyncio.create_subprocess_exec(sys.executable, program, stream, env=given, stdout=PIPE)
+    output, _ = await example.communicate()
+    assert example.returncode == 0
+    return output.decode()
 
 
 async def test_a_change_of_format_between_kills_breaks_nothing(rig: Rig) -> None:

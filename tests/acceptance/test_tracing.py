@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from bridge.lab.simulator import SimulatedSession
 from tests.support.otlp_receiver import OtlpReceiver, OtlpSpan, attributes_of, traceparent_of
-from tests.support.worker import KEY, Worker, until
+from tests.support.worker import KEY, ROOT, Worker, python_environment, until
 from tests.support.worker_rig import Rig, keys_of
 
 ERROR = OtlpSpan().status.STATUS_CODE_ERROR
@@ -117,18 +119,32 @@ async def test_a_consumer_links_to_the_commit_of_each_entry(rig: Rig, collector:
         assert (link.context.trace_id.to_bytes(16), link.context.span_id.to_bytes(8)) in produced
 
 
-async def test_what_is_not_sampled_is_not_sent_and_says_so(rig: Rig, collector: OtlpReceiver) -> None:
-    """OTEL_TRACES_SAMPLER is heeded: entries still name a context, whose flag tells that nobody kept it."""
-    session = rig.simulator.create_session("lsn-unsampled")
+@pytest.mark.parametrize(
+    ("variables", "kept"),
+    [
+        ({"OTEL_TRACES_SAMPLER": "always_off"}, {0}),
+        ({"OTEL_TRACES_EXPORTER": "none"}, {1}),
+        ({"OTEL_SDK_DISABLED": "true"}, set()),
+    ],
+)
+async def test_variables_may_ask_for_contexts_alone_or_for_nothing(
+    rig: Rig, collector: OtlpReceiver, variables: dict[str, str], kept: set[int]
+) -> None:
+    """Entries still name a context whose flag tells whether somebody kept it; a disabled SDK gives none."""
+    session = rig.simulator.create_session("lsn-unsent")
     worker = traced(rig, collector, session)
-    worker.give({"OTEL_TRACES_SAMPLER": "always_off"})
+    worker.give({**variables, "OTEL_BSP_SCHEDULE_DELAY": "soon"})
     await worker.start()
     session.generate(3)
     await rig.reaches(session, 3)
     worker.terminate()
     assert await worker.exit_code() == 0
-    assert {int(entry["traceparent"][-2:], 16) & 1 for entry in await rig.entries(session)} == {0}
+    contexts = [entry["traceparent"] for entry in await rig.entries(session) if "traceparent" in entry]
+    assert {int(context[-2:], 16) & 1 for context in contexts} == kept
     assert collector.requests == 0
+    await rig.assert_kept(session)
+    if "OTEL_TRACES_EXPORTER" not in variables:
+        assert "OTEL_BSP_SCHEDULE_DELAY" in worker.said("tracing.warned")[0]["detail"]
 
 
 async def test_a_worker_that_is_killed_loses_spans_and_nothing_else(rig: Rig, collector: OtlpReceiver) -> None:
@@ -140,8 +156,8 @@ async def test_a_worker_that_is_killed_loses_spans_and_nothing_else(rig: Rig, co
         await rig.reaches(session, 300 * number - 200)
         await worker.kill()
     worker = await traced(rig, collector, session).start()
-    await rig.reaches(session, 900)
-    await worker.wait_ready()
+    session.generate(10)
+    await rig.reaches(session, 910)
     await rig.assert_kept(session)
     worker.terminate()
     assert await worker.exit_code() == 0
@@ -177,12 +193,12 @@ async def test_a_collector_in_trouble_changes_nothing_but_the_spans(
         case "busy":
             collector.status = 503
     await worker.start()
-    for number in range(1, 101):  # one commit each
+    for number in range(1, 51):  # one commit each
         session.emit({"type": "t", "n": number})
         await rig.reaches(session, number)
     await rig.assert_kept(session)
     if trouble == "hangs":
-        await until(worker.counts("spans_total", 60, result="dropped"), "spans find no room")
+        await until(worker.counts("spans_total", 10, result="dropped"), "spans find no room")
     else:
         await until(lambda: bool(worker.said("tracing.failed")), "it is told")
         lost = await worker.metric("spans_total", result="failed") + await worker.metric(
@@ -222,7 +238,7 @@ async def test_a_worker_that_does_not_trace_has_nothing_of_it(rig: Rig) -> None:
     session = rig.simulator.create_session("lsn-untraced")
     worker = rig.worker(session, log__level="debug")
     modules = rig.directory / "modules"
-    worker.give({"PYTHONPATH": f"{_spy(rig.directory, modules)}:{Path(__file__).parents[2]}"})
+    worker.give({"PYTHONPATH": f"{_spy(rig.directory, modules)}:{ROOT}"})
     await worker.start()
     session.generate(50)
     await rig.reaches(session, 50)
@@ -261,7 +277,7 @@ async def test_without_the_extra_it_is_one_line_and_exit_code_2(rig: Rig) -> Non
         "raise ModuleNotFoundError(\"No module named 'opentelemetry'\", name='opentelemetry')\n"
     )
     worker = rig.worker("lsn-1", tracing__enabled=True)
-    worker.give({"PYTHONPATH": f"{rig.directory / 'without'}:{Path(__file__).parents[2]}"})
+    worker.give({"PYTHONPATH": f"{rig.directory / 'without'}:{ROOT}"})
     await worker.start()
     assert await worker.exit_code() == 2
     last = worker.log.read_text().strip().splitlines()[-1]
@@ -272,23 +288,42 @@ async def test_without_the_extra_it_is_one_line_and_exit_code_2(rig: Rig) -> Non
     assert "Traceback" not in worker.log.read_text()
 
 
-@pytest.mark.parametrize(
-    ("variables", "words"),
-    [
-        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL: grpc is not spoken here"),
-        ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: http/json is not"),
-        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER: zipkin is not known here; use otlp, or none"),
-        ({"OTEL_BSP_MAX_QUEUE_SIZE": "many"}, "OTEL_BSP_MAX_QUEUE_SIZE must be a number of spans, not 'many'"),
-        ({"OTEL_BSP_MAX_QUEUE_SIZE": "5"}, "OpenTelemetry refuses its variables: max_export_batch_size must be"),
-    ],
-)
-async def test_variables_that_ask_for_what_is_not_there_are_one_line_and_exit_code_2(
-    rig: Rig, variables: dict[str, str], words: str
-) -> None:
+WRONG_VARIABLES = {
+    "OTEL_EXPORTER_OTLP_PROTOCOL: grpc is not spoken here": {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: http/json is not": {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"},
+    "OTEL_TRACES_EXPORTER: zipkin is not known here": {"OTEL_TRACES_EXPORTER": "zipkin"},
+    "OTEL_BSP_MAX_QUEUE_SIZE must be a number of spans, not 'many'": {"OTEL_BSP_MAX_QUEUE_SIZE": "many"},
+    "refuses its variables: max_export_batch_size must be": {"OTEL_BSP_MAX_QUEUE_SIZE": "5"},
+}
+
+
+async def test_variables_that_ask_for_what_is_not_there_are_one_line_and_exit_code_2(rig: Rig) -> None:
     """Rather than spans that never arrive."""
-    worker = rig.worker("lsn-1", tracing__enabled=True)
-    worker.give(variables)
-    await worker.start()
-    assert await worker.exit_code() == 2
-    assert words in worker.log.read_text().strip().splitlines()[-1]
-    assert "Traceback" not in worker.log.read_text()
+    workers = {words: rig.worker("lsn-1", tracing__enabled=True) for words in WRONG_VARIABLES}
+    for words, worker in workers.items():
+        worker.give(WRONG_VARIABLES[words])
+        await worker.start()
+    for words, worker in workers.items():
+        assert await worker.exit_code() == 2
+        assert words in worker.log.read_text().strip().splitlines()[-1]
+        assert "Traceback" not in worker.log.read_text()
+
+
+async def test_the_example_of_linked_spans_reaches_the_commits(rig: Rig, collector: OtlpReceiver) -> None:
+    """As it stands in config/examples; entries from before the worker traced have no link."""
+    session = rig.simulator.create_session("lsn-example")
+    for number, worker in enumerate([rig.worker(session), traced(rig, collector, session)], start=1):
+        await worker.start()
+        session.generate(3)
+        await rig.reaches(session, 3 * number)
+        worker.terminate()
+        assert await worker.exit_code() == 0
+    produced = {(span.trace_id, span.span_id) for span in collector.spans}
+    program = ROOT / "config" / "examples" / "standards" / "linked_spans.py"
+    given = {**python_environment(), **collector.environment, "BRIDGE_REDIS__URL": rig.server.url}
+    example = await asyncio.create_subprocess_exec(sys.executable, program, keys_of(session).events, env=given)
+    assert await example.wait() == 0
+    consumed = [span for span in collector.spans if span.kind == OtlpSpan.SPAN_KIND_CONSUMER]
+    assert [len(span.links) for span in consumed] == [0, 0, 0, 1, 1, 1]
+    assert {(link.trace_id, link.span_id) for span in consumed for link in span.links} <= produced
+    assert {span.name for span in consumed} == {"process lens:{lsn-example}:events"}
