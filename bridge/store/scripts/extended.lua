@@ -74,11 +74,11 @@ end
 
 -- The arguments are those of XADD as commit.lua gives them: each plain field with its value, and what few entries have.
 local call = redis.pcall
-local function append(xadd, key, auto, a, id, b, session_id, c, name, d, seq, e, type, f, data, g, received_at, ...)
+local function append(_, key, auto, a, id, b, session_id, c, name, d, seq, e, type, f, data, g, received_at, ...)
   if source == '' then
-    return call(xadd, key, auto, a, id, b, session_id, c, name, d, seq, e, type, f, data, g, received_at, rest(...))
+    return call('XADD', key, auto, a, id, b, session_id, c, name, d, seq, e, type, f, data, g, received_at, rest(...))
   end
-  return call(xadd, key, auto, a, id, b, session_id, c, name, d, seq, e, type, f, data, g, received_at,
+  return call('XADD', key, auto, a, id, b, session_id, c, name, d, seq, e, type, f, data, g, received_at,
     'ce_specversion', '1.0', 'ce_id', allowed(id), 'ce_source', source, 'ce_type', type_of(id, type),
     'ce_time', time_of(received_at), 'ce_subject', name, 'ce_datacontenttype', 'application/json',
     'ce_sequence', string.format(DIGITS, seq), rest(...))
