@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from tests.support.worker import KEY, ROOT, Worker, python_environment, until
 from tests.support.worker_rig import Rig, keys_of
 
 ERROR = OtlpSpan().status.STATUS_CODE_ERROR
+WITHOUT = (
+    "tracing.enabled (BRIDGE_TRACING__ENABLED): OpenTelemetry is not installed; "
+    "pip install 'lens-bridge[otel]', or set it to false"
+)
 PASSWORD = "not-to-be-seen-anywhere"
 
 
@@ -280,12 +285,19 @@ async def test_without_the_extra_it_is_one_line_and_exit_code_2(rig: Rig) -> Non
     worker.give({"PYTHONPATH": f"{rig.directory / 'without'}:{ROOT}"})
     await worker.start()
     assert await worker.exit_code() == 2
-    last = worker.log.read_text().strip().splitlines()[-1]
-    assert last.endswith(
-        "tracing.enabled (BRIDGE_TRACING__ENABLED): OpenTelemetry is not installed; "
-        "pip install 'lens-bridge[otel]', or set it to false"
-    )
-    assert "Traceback" not in worker.log.read_text()
+    said = worker.log.read_text()
+    assert said.strip().splitlines()[-1].endswith(WITHOUT)
+    assert "Traceback" not in said
+    given = {
+        **python_environment(),
+        "BRIDGE_TRACING__ENABLED": "true",
+        "PYTHONPATH": f"{rig.directory / 'without'}:{ROOT}",
+    }
+    command = (sys.executable, "-m", "bridge", "doctor", "--no-api", "--no-redis")
+    doctor = await asyncio.create_subprocess_exec(*command, env=given, cwd=ROOT, stdout=PIPE)
+    output, _ = await doctor.communicate()
+    assert doctor.returncode == 2, "a bad configuration"
+    assert "OpenTelemetry is not installed" in " ".join(output.decode().split())
 
 
 WRONG_VARIABLES = {

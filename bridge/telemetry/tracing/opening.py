@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import ModuleType
 
 from bridge.errors import ConfigurationError
 from bridge.masking import Secrets
@@ -11,7 +13,7 @@ from bridge.settings import TracingSettings
 from bridge.settings.reference import named
 from bridge.telemetry.tracing.spans import Tracer, TracingFigures
 
-__all__ = ["tracing"]
+__all__ = ["obstacle", "tracing"]
 
 
 @asynccontextmanager
@@ -25,8 +27,27 @@ async def tracing(
     if not settings.enabled:
         yield None
         return
+    provider = _installed().Provider(worker_id, figures, secrets)
     try:
-        from bridge.telemetry.tracing.provider import Provider
+        yield provider
+    finally:
+        await provider.aclose()
+
+
+def obstacle(settings: TracingSettings) -> str | None:
+    """Why a worker with these settings would not start; None where it would, or is not to trace."""
+    if not settings.enabled:
+        return None
+    try:
+        _installed().sends(os.environ)
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
+def _installed() -> ModuleType:
+    try:
+        from bridge.telemetry.tracing import provider
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise
@@ -34,8 +55,4 @@ async def tracing(
             f"{named('tracing.enabled')}: OpenTelemetry is not installed; pip install 'lens-bridge[otel]', or set it "
             "to false"
         ) from None
-    provider = Provider(worker_id, figures, secrets)
-    try:
-        yield provider
-    finally:
-        await provider.aclose()
+    return provider

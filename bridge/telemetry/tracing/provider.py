@@ -26,7 +26,7 @@ from bridge.model.place import Session
 from bridge.telemetry.tracing.export import CountingExporter, LastWords, Queue
 from bridge.telemetry.tracing.spans import TracingFigures
 
-__all__ = ["Provider"]
+__all__ = ["Provider", "sends"]
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Provider:
         secrets: Secrets,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        sends = _check(environment)
+        sending = sends(environment)
         for variable in _HEADERS:
             for pair in environment.get(variable, "").split(","):
                 secrets.add(unquote(pair.partition("=")[2]).strip(), variable)
@@ -55,7 +55,7 @@ class Provider:
         sdk.handlers, sdk.propagate = [words], False
         self._provider = TracerProvider(resource=_resource(worker_id, environment), shutdown_on_exit=False)
         self._exporter: CountingExporter | None = None
-        if sends:
+        if sending:
             try:
                 self._exporter = CountingExporter(OTLPSpanExporter(), figures, words)
                 self._provider.add_span_processor(Queue(self._exporter, figures))
@@ -138,7 +138,7 @@ class SpanOfCommit:
         self._span.end()
 
 
-def _check(environment: Mapping[str, str]) -> bool:
+def sends(environment: Mapping[str, str]) -> bool:
     """Whether spans are sent at all. Raises ConfigurationError for a way of sending that is not in the extra."""
     exporter = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() or "otlp"
     if exporter not in {"otlp", "none"}:
