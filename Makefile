@@ -84,9 +84,10 @@ picture: $(VENV)/installed-demo ## draw anew what the demo shows at its end and 
 lock: $(VENV)/lock/bin/uv ## write the hashed locks anew; ARGS=--upgrade for newer versions
 	@mkdir -p $(LOCKS)
 	@$(COMPILE) -o $(LOCKS)/runtime.txt
+	@$(COMPILE) --extra otel -o $(LOCKS)/otel.txt
 	@$(subst -q pyproject.toml,-q --group pyproject.toml:build,$(COMPILE)) -o $(LOCKS)/build.txt
 	@$(COMPILE) --extra demo --group build -o $(LOCKS)/demo.txt
-	@$(COMPILE) --extra demo --extra dev --extra deploy --group build -o $(LOCKS)/dev.txt
+	@$(COMPILE) --extra demo --extra dev --extra deploy --extra otel --group build -o $(LOCKS)/dev.txt
 	@$(COMPILE) --extra demo --group build --group peers -o $(LOCKS)/bench.txt
 
 clean: ## remove the environments and what tools have cached

@@ -28,6 +28,7 @@ from bridge.session.buffer import Buffer
 from bridge.session.context import SessionContext
 from bridge.session.flights import Flight, Outage, Rejected, replaying
 from bridge.session.refusals import Refusals, without_holes
+from bridge.session.retention import RetentionNotes
 
 __all__ = ["Committer"]
 
@@ -60,7 +61,7 @@ class Committer:
             initial_seconds=settings.redis.backoff_initial_seconds, max_seconds=settings.redis.backoff_max_seconds
         )
         self._reissue = context.numbers.reissue(self.place.seq)
-        self._retention_told = False
+        self._retention = RetentionNotes(context.figures)
         self._log = log.bind()  # made once: this one is asked with each commit, and mostly has nothing to say
         self._flights: deque[Flight] = deque()
         self._sending = False  # what is buffered goes out by itself
@@ -82,6 +83,7 @@ class Committer:
     async def run(self) -> Fenced | RolledBack | Lost | None:
         """Commit until the buffer is closed and empty (None), or until the place is no longer ours."""
         self._buffer.on_filled = self._send
+        lost = None
         try:
             while not self._finished:
                 self._sending = True
@@ -95,6 +97,8 @@ class Committer:
             return None
         finally:
             self._sending = False
+            for flight in self._flights:
+                flight.end_span(lost)
 
     @property
     def _finished(self) -> bool:
@@ -145,11 +149,21 @@ class Committer:
         cursor, ordinal = batch[-1].end if batch else (place.cursor, place.ordinal)
         mark = f"{random.getrandbits(48):012x}"
         counts = counts_in(batch)
+        spans = self._context.spans
+        span = spans.begin(counts.published) if spans and counts.published else None
         after = Place(cursor, ordinal, place.seq + counts.numbers, place.commits + 1, mark)
         seal = self._window.seal(batch, [flight.seal for flight in ahead] if ahead else ())
-        packed = self._context.sink.pack(self._context.lease.token, place, after, batch, seal, phase)
+        traceparent = span.traceparent if span else ""
+        packed = self._context.sink.pack(self._context.lease.token, place, after, batch, seal, phase, traceparent)
         return Flight(
-            batch=batch, counts=counts, seal=seal, after=after, phase=phase, packed=packed, started=time.monotonic()
+            batch=batch,
+            counts=counts,
+            seal=seal,
+            after=after,
+            phase=phase,
+            packed=packed,
+            started=time.monotonic(),
+            span=span,
         )
 
     def _answered(self, reply: asyncio.Future[object]) -> None:
@@ -199,6 +213,8 @@ class Committer:
 
     def _take_back(self, flight: Flight, rejected: Rejected) -> None:
         """Those behind it name it as the one that they follow, so they cannot land either."""
+        for one in self._flights:
+            one.end_span(rejected)
         while self._flights[-1] is not flight:
             self._buffer.put_back(self._flights.pop().batch)
         self._flights.clear()
@@ -280,7 +296,7 @@ class Committer:
                 commits[CommitOutcome.OK] += 1
                 self._landed(flight, seq, length)
                 if result.unread_trimmed or result.not_trimmed:
-                    self._note_retention(result)
+                    self._retention.take(result)
             case AlreadyCommitted(seq=seq, length=length, mark=mark):
                 while self._flights[0].after.mark != mark:  # it stands behind these, so they have landed as well
                     self._note_found(self._flights[0], self.place.seq + self._flights[0].counts.numbers, length)
@@ -309,6 +325,8 @@ class Committer:
             self._context.numbers.taken(self.place.seq + 1, seq)
             log.info("letters.replayed", events=published, seq=seq)
         events, _, published = flight.counts
+        if flight.span:
+            flight.span.landed(seq, published)
         self._context.numbers.landed(flight.batch, self.place.seq)
         self.place = flight.after if seq == flight.after.seq else flight.after._replace(seq=seq)
         self._size.passed(events)
@@ -325,19 +343,3 @@ class Committer:
         if published < events:
             self._refusals.tell_letters(flight.batch)
         self._log.debug("batch.committed", events=events, seq=seq)
-
-    def _note_retention(self, landed: Committed) -> None:
-        """Told once under a lease; the metric has all of it."""
-        self._figures.unread_trimmed += landed.unread_trimmed
-        if landed.not_trimmed:
-            self._figures.fail(
-                "stream.keep_unread: nothing is trimmed, since Redis does not tell what is unread - its user needs "
-                f"xrange, xpending, xinfo|groups and xtrim: {landed.not_trimmed}"
-            )
-        told, self._retention_told = self._retention_told, True
-        if told:
-            return
-        if landed.unread_trimmed:
-            log.warning("stream.unread_trimmed", entries=landed.unread_trimmed, length=landed.length)
-        else:
-            log.warning("stream.not_trimmed", error=landed.not_trimmed)

@@ -17,6 +17,7 @@ from bridge.model.records import Piece
 from bridge.session.reader import Source
 from bridge.settings import Settings
 from bridge.telemetry.figures import SessionFigures
+from bridge.telemetry.tracing.spans import SessionTracer
 
 __all__ = ["SessionContext", "Sink"]
 
@@ -24,10 +25,19 @@ __all__ = ["SessionContext", "Sink"]
 class Sink(Protocol):
     """Where commits go."""
 
-    def pack(self, token: str, place: Place, after: Place, batch: Sequence[Piece], seal: Seal, phase: Phase) -> bytes:
-        """The commit that follows ``place``, to be sent as often as it takes."""
+    def pack(
+        self,
+        token: str,
+        place: Place,
+        after: Place,
+        batch: Sequence[Piece],
+        seal: Seal,
+        phase: Phase,
+        traceparent: str = "",
+    ) -> bytes:
+        """The commit that follows ``place``, to be sent as often as it takes. Its entries bear ``traceparent``."""
 
-    def pack_replay(self, token: str, place: Place, mark: str, phase: Phase) -> bytes:
+    def pack_replay(self, token: str, place: Place, mark: str, phase: Phase, traceparent: str = "") -> bytes:
         """The commit that follows ``place`` and publishes the dead letters that are asked for."""
 
     def post(self, packed: bytes, hear: Callable[[asyncio.Future[object]], None]) -> asyncio.Future[object]:
@@ -43,7 +53,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionContext:
-    """One session under one lease. ``gap`` is to be marked first; ``numbers`` outlives the lease."""
+    """One session under one lease. ``gap`` is to be marked first, ``numbers`` outlive the lease, ``spans`` trace it."""
 
     session: Session
     lease: Lease
@@ -54,3 +64,4 @@ class SessionContext:
     numbers: Numbers
     sent_keys: Secrets
     gap: GapReason | None = None
+    spans: SessionTracer | None = None

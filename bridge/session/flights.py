@@ -15,21 +15,32 @@ from bridge.delivery.batch import Counts
 from bridge.delivery.window import Seal
 from bridge.errors import SinkFault
 from bridge.model.labels import CommitOutcome, Phase
+from bridge.model.outcomes import CommitResult, Fenced, Lost, RolledBack
 from bridge.model.place import Place
 from bridge.model.records import Piece
 from bridge.session.context import SessionContext
 from bridge.telemetry.figures import SessionFigures
+from bridge.telemetry.tracing.spans import CommitSpan
 
 __all__ = ["Flight", "Outage", "Rejected", "replaying"]
 
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Redis refuses this batch and has written nothing of it. ``passing``: it refused an empty one too, for a while."""
+
+    detail: str
+    passing: bool = False
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Flight:
     """A commit that has been sent, or is about to be. ``reply`` is that of its first try.
 
-    ``replays``: it publishes dead letters that somebody asks for; how many there are is told by the answer.
+    ``replays``: it publishes dead letters that somebody asks for; how many there are is told by the answer. ``span`` is
+    there where it is traced.
     """
 
     batch: Sequence[Piece]
@@ -41,6 +52,23 @@ class Flight:
     started: float  # monotonic seconds
     reply: asyncio.Future[object] | None = None
     replays: bool = False
+    span: CommitSpan | None = None
+
+    def end_span(self, outcome: CommitResult | Rejected | None) -> None:
+        """It did not land: ``outcome`` is what became of it, or of one in front of it; None: nobody knows."""
+        if self.span is None:
+            return
+        match outcome:
+            case Fenced():
+                self.span.failed("fenced")
+            case RolledBack():
+                self.span.failed("rolled_back")
+            case Lost():
+                self.span.failed("lost")
+            case Rejected():
+                self.span.failed("rejected")
+            case _:
+                self.span.failed("unknown")
 
     @property
     def events(self) -> int:
@@ -59,7 +87,9 @@ class Flight:
 def replaying(context: SessionContext, place: Place) -> Flight:
     """The commit behind ``place`` that publishes the dead letters that are asked for. It has to go alone."""
     after = place._replace(commits=place.commits + 1, mark=f"{random.getrandbits(48):012x}")
-    packed = context.sink.pack_replay(context.lease.token, place, after.mark, Phase.ACTIVE)
+    span = context.spans.begin() if context.spans else None
+    traceparent = span.traceparent if span else ""
+    packed = context.sink.pack_replay(context.lease.token, place, after.mark, Phase.ACTIVE, traceparent)
     return Flight(
         batch=(),
         counts=Counts(0, 0, 0),
@@ -69,15 +99,8 @@ def replaying(context: SessionContext, place: Place) -> Flight:
         packed=packed,
         started=time.monotonic(),
         replays=True,
+        span=span,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """Redis refuses this batch and has written nothing of it. ``passing``: it refused an empty one too, for a while."""
-
-    detail: str
-    passing: bool = False
 
 
 class Outage:

@@ -1,6 +1,6 @@
 """What the worker is told: every setting with its unit, default and reason, and where each may come from."""
 
-from bridge.settings.kinds import DurabilityLevel, MetricsDetail, OnEnd, OnLost
+from bridge.settings.kinds import DurabilityLevel, EntryFormat, MetricsDetail, OnEnd, OnLost
 from bridge.settings.sections import (
     AdminSettings,
     CommitSettings,
@@ -15,6 +15,7 @@ from bridge.settings.sections import (
     Settings,
     SourceSettings,
     StreamSettings,
+    TracingSettings,
     WorkerSettings,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "DedupeSettings",
     "DiscoverySettings",
     "DurabilityLevel",
+    "EntryFormat",
     "LeaseSettings",
     "LogSettings",
     "MetricsDetail",
@@ -36,5 +38,6 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "StreamSettings",
+    "TracingSettings",
     "WorkerSettings",
 ]

@@ -16,6 +16,7 @@ __all__ = [
     "KIB",
     "MIB",
     "DurabilityLevel",
+    "EntryFormat",
     "Globs",
     "MetricsDetail",
     "Name",
@@ -70,6 +71,13 @@ class DurabilityLevel(StrEnum):
     MEMORY = "memory"  # the primary; how it keeps it is its own setting
     REPLICATED = "replicated"  # `durability_replicas` replicas (WAIT)
     FSYNCED = "fsynced"  # the primary's disk (WAITAOF: Redis 7.2 or newer, with appendonly yes)
+
+
+class EntryFormat(StrEnum):
+    """What an entry bears."""
+
+    PLAIN = "plain"
+    CLOUDEVENTS = "cloudevents"  # the same, and CloudEvents attributes beside it
 
 
 class MetricsDetail(StrEnum):

@@ -19,9 +19,9 @@ from bridge.errors import ConfigurationError
 from bridge.masking import Secrets
 from bridge.settings.contradictions import contradictions
 from bridge.settings.mistakes import mistakes
+from bridge.settings.places.sources import Layer, from_environment, from_flags, from_secrets, nested
 from bridge.settings.reference import SETTINGS, masked, render_yaml, schema
 from bridge.settings.sections import Settings
-from bridge.settings.sources import Layer, from_environment, from_flags, from_secrets, nested
 from bridge.settings.values import url_password
 from bridge.settings.warnings import warnings
 
@@ -128,7 +128,7 @@ def load(
 def _from_file(file: Path | str | None, problems: list[str]) -> Layer:
     if not file:
         return {}
-    from bridge.settings.yaml_file import from_yaml
+    from bridge.settings.places.yaml_file import from_yaml
 
     return from_yaml(file, problems)
 

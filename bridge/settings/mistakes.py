@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bridge.settings.places.sources import did_you_mean
 from bridge.settings.reference import SETTINGS, named
 from bridge.settings.sections import SessionSettings, Settings
-from bridge.settings.sources import did_you_mean
 
 __all__ = ["mistakes"]
 

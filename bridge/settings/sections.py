@@ -6,10 +6,8 @@ which is also what ``config/schema.json`` and ``config/bridge.yaml`` say.
 
 from __future__ import annotations
 
-import socket
-import uuid
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -19,8 +17,8 @@ from bridge.settings.kinds import (
     KIB,
     MIB,
     DurabilityLevel,
+    EntryFormat,
     Globs,
-    MetricsDetail,
     Name,
     OnEnd,
     OnLost,
@@ -30,6 +28,7 @@ from bridge.settings.kinds import (
     globs,
     secret,
 )
+from bridge.settings.process import AdminSettings, LogSettings, MetricsSettings, TracingSettings, WorkerSettings
 from bridge.settings.redis_address import RedisAddress, redis_address, redis_url
 from bridge.settings.values import (
     api_base_url,
@@ -55,6 +54,7 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "StreamSettings",
+    "TracingSettings",
     "WorkerSettings",
 ]
 
@@ -160,6 +160,10 @@ class StreamSettings(Section):
     key: str = "lens:{<name>}:events"
     """Template of the stream key. `<name>` and `<session_id>` are filled in; braces stand for themselves, as a Redis
     hash tag: `lens:{all}:events` is one stream for all sessions."""
+    format: EntryFormat = EntryFormat.PLAIN
+    """`plain`, or `cloudevents`: the attributes of CloudEvents 1.0 as `ce_...`, beside all of the plain fields. So what
+    reads the one reads the other, and it may be changed at any time. Takes some 230 bytes more for each entry, and half
+    to all of Redis's time for a commit once more."""
     max_length: int | None = Field(default=None, ge=1, le=COUNTED)
     """Trim to about this many entries after each commit. Unread entries go too, so leave it out where memory allows, or
     set `keep_unread`."""
@@ -251,43 +255,6 @@ class LeaseSettings(Section):
     """How often a worker looks for sessions without an owner; a graceful handover takes about this long."""
 
 
-class WorkerSettings(Section):
-    """This process."""
-
-    id: Name = Field(default_factory=lambda: f"{_host_name()}-{uuid.uuid4().hex[:8]}")
-    """Shown as the owner of sessions; give each worker its own. Default: host name and random text."""
-    grace_period_seconds: Seconds = 20.0
-    """How long a stop may take to commit what was read: one deadline for the whole stop, however many sessions there
-    are. Keep it under Kubernetes' terminationGracePeriodSeconds."""
-
-
-class AdminSettings(Section):
-    """The HTTP server for probes, Prometheus and people."""
-
-    host: str = "0.0.0.0"  # noqa: S104  Prometheus and the kubelet come from outside the pod
-    """Address to listen on. The default means every address of this machine: of IPv6 too, where it has that."""
-    port: int = Field(default=8080, ge=0, le=65_535)
-    """Port to listen on; 0 takes a free one and logs it."""
-
-
-class MetricsSettings(Section):
-    """What Prometheus is told."""
-
-    detail: MetricsDetail = MetricsDetail.AUTO
-    """`auto`, `full` or `reduced`. `full` has about a hundred series for each session, 8 KB of text. `reduced` tells of
-    each session who reads it, in which state it is, and when its last byte, event and commit were; what is counted is
-    told for all sessions of the worker together, as the stream `*`. `auto` is `full` up to 250 sessions."""
-
-
-class LogSettings(Section):
-    """What is written to standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """`info` tells changes of state only; `debug` every commit."""
-    format: Literal["auto", "json", "console"] = "auto"
-    """`auto` is `console` on a terminal and `json` elsewhere."""
-
-
 class SessionSettings(Section):
     """One lens session."""
 
@@ -324,6 +291,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=lambda: WorkerSettings())  # a new random id each time
     admin: AdminSettings = AdminSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     log: LogSettings = LogSettings()
     sessions: Annotated[
         tuple[SessionSettings, ...], BeforeValidator(session_list, json_schema_input_type=SessionInput)
@@ -342,8 +310,3 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take the arguments only: ``loading`` merges the places, and finds unknown variables, which others skip."""
         return (init_settings,)
-
-
-def _host_name() -> str:
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._:-") else "-" for c in socket.gethostname())
-    return kept[:100] or "worker"

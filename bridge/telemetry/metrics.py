@@ -194,6 +194,10 @@ class Metrics:
         )
         for kind, name, text, number in _of_worker(worker):
             yield from page.add(kind, PREFIX + name, text, [("", number)])
+        spans = worker.tracing
+        fates = {"exported": spans.exported, "failed": spans.failed, "dropped": spans.dropped}
+        results = [(labels_of({"result": result}), number) for result, number in fates.items()]
+        yield from page.add(Kind.COUNTER, f"{PREFIX}spans", "Spans of commits, by what became of them.", results)
         text = "Events in a commit."
         yield from page.add_histogram(f"{PREFIX}commit_events", text, [("", worker.shared.commit_events)])
         text = "From sending a commit to its answer."

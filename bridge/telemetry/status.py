@@ -12,6 +12,7 @@ from typing import Any
 from bridge.model.labels import SessionState
 from bridge.model.place import Session
 from bridge.telemetry.figures import SessionFigures, SharedFigures
+from bridge.telemetry.tracing.spans import TracingFigures
 
 __all__ = ["CONFIGURED", "DiscoveryFigures", "FleetWorker", "Survey", "WorkerStatus"]
 
@@ -82,6 +83,7 @@ class WorkerStatus:
     config_held: tuple[str, ...] = ()  # settings that differ from what is in force, and take a restart
 
     discovery: DiscoveryFigures = field(default_factory=DiscoveryFigures)
+    tracing: TracingFigures = field(default_factory=TracingFigures)
 
     @property
     def ready(self) -> bool:

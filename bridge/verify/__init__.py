@@ -34,6 +34,7 @@ data that is no lens event           the same
 *fields*
 missing, twice, unknown, empty       ``malformed``; an entry that can't be read leaves its number missing as well
 nonsense as seq, received_at, event  ``malformed``
+attributes that say something else   they say again what the plain fields say (``malformed``)
 *the place*
 no state, or with nonsense           ``state_mismatch``
 seq, cursor, ordinal ahead, behind   it is not that of the last event, nor of a dead letter written after it

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from bridge.model.keys import NAME_PATTERN
 from bridge.model.labels import DeadLetterReason
+from bridge.verify.attributes import ATTRIBUTES, attribute_faults
 from bridge.verify.report import FaultKind, Findings
 
 __all__ = ["Entry", "Letter", "accuse", "aliases", "position", "read_entry", "read_letter", "reuse_of", "without_id"]
 
 REQUIRED = (b"id", b"session_id", b"seq", b"type", b"data", b"received_at")
-OPTIONAL = (b"event", b"name", b"dead_letter")
+OPTIONAL = (b"event", b"name", b"dead_letter", *ATTRIBUTES)
 LETTER_REQUIRED = (b"id", b"session_id", b"data", b"reason")
 LETTER_OPTIONAL = (b"type", b"received_at", b"event", b"detail", b"truncated", b"name", b"seq")
 CONTROL_TYPES = ("sse.stream.start", "sse.stream.heartbeat", "sse.stream.end")  # never appended
@@ -108,6 +109,7 @@ def read_entry(entry: bytes, fields: Sequence[bytes]) -> Entry | str:
         values[b"data"],
         float(values[b"received_at"]) if timed else 0.0,
     )
+    wrong += attribute_faults(values)
     if values.get(b"event") in (b"", b"message"):
         wrong.append("event is given though it is the usual one")
     if read.is_marker:

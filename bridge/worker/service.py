@@ -35,6 +35,8 @@ from bridge.store.nodes.server import Weight, findings, in_words
 from bridge.telemetry.admin import AdminServer
 from bridge.telemetry.log import set_level
 from bridge.telemetry.status import WorkerStatus
+from bridge.telemetry.tracing.opening import tracing
+from bridge.telemetry.tracing.spans import Tracer
 from bridge.worker.backlog import Backlog
 from bridge.worker.discovery.discovery import Discovery
 from bridge.worker.discovery.memory import Memory
@@ -83,6 +85,8 @@ async def serve(configuration: Configuration, places: Places, secrets: Secrets, 
     tell_shortage_once(asyncio.get_running_loop())
     async with AsyncExitStack() as stack:
         stack.enter_context(heed_signals(stop, reload))
+        spans = tracing(settings.tracing, settings.worker.id, status.tracing, secrets)
+        tracer = await stack.enter_async_context(spans)
         link = RedisLink(settings.redis, secrets, on_change=lambda error: _note_redis(status, error))
         stack.push_async_callback(link.aclose)
         on_key_read = partial(status.config_read, "source.api_key_file")
@@ -91,7 +95,7 @@ async def serve(configuration: Configuration, places: Places, secrets: Secrets, 
         status.owner = leases.owner
         store = link, Durability(settings.redis, lambda degraded: _note_durability(status, degraded))
         holders = Holders(
-            lambda session: _holder(session, settings, status, leases, store, source),
+            lambda session: _holder(session, settings, status, leases, store, source, tracer),
             lambda holder: status.forget(holder.figures),
         )
         roster = Roster(
@@ -166,6 +170,7 @@ def _holder(
     leases: Leases,
     store: tuple[RedisLink, Durability],
     source: LensClient,
+    tracer: Tracer | None,
 ) -> SessionHolder:
     link, durability = store
     keys = session_keys(settings.stream.key, session)
@@ -173,7 +178,8 @@ def _holder(
     stream = settings.stream
     figures.stream_read_max_length = stream.max_length or stream.hard_max_length or 0
     figures.stream_max_length = (stream.hard_max_length if stream.keep_unread else stream.max_length) or 0
-    sink = RedisSink(link.to(keys.state), keys, session, settings.stream, durability)
+    sink = RedisSink(link.to(keys.state), keys, session, settings.stream, durability, traced=tracer is not None)
+    spans = tracer.of(session, keys.events) if tracer else None
 
     numbers = Numbers()
 
@@ -189,6 +195,7 @@ def _holder(
                 numbers=numbers,
                 sent_keys=source.sent_keys,
                 gap=gap,
+                spans=spans,
             )
         )
 

@@ -301,6 +301,18 @@ def test_readme_tells_the_commands_that_the_tests_run() -> None:
     assert "--set 'sessions={camera-1=lsn-250313c2177253cbaa7a73542edd90}'" in text
 
 
+def test_the_values_for_traces_in_the_readme_reach_the_worker_and_open_the_way(tmp_path: Path) -> None:
+    """As they stand there: the setting, OpenTelemetry's own variables, and the collector's port."""
+    section = (CHART / "README.md").read_text().partition("## Traces\n")[2].partition("\n## ")[0]
+    (text,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    release = render(with_values(**yaml.safe_load(text)))
+    assert loaded(release, tmp_path).tracing.enabled
+    variables = {one["name"]: one["value"] for one in release.worker["spec"]["containers"][0]["env"]}
+    assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.observability:4318"
+    assert {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"} <= variables.keys()
+    assert [{"port": 4318}] in [rule.get("ports") for rule in release.one("NetworkPolicy")["spec"]["egress"]]
+
+
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 async def test_a_server_takes_the_arguments_of_the_trial(kind: str, tmp_path: Path) -> None:
     """It starts with them, keeps every write on disk, and refuses writes rather than drop streams when it is full."""

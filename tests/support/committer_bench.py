@@ -26,6 +26,7 @@ from bridge.store.commits import RedisSink
 from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
 from bridge.telemetry.figures import SessionFigures
+from bridge.telemetry.tracing.spans import SessionTracer
 from tests.support.pump_rig import quick_settings
 
 __all__ = ["Bench", "Fate", "Unreliable", "read_on", "run_of"]
@@ -53,7 +54,7 @@ class Unreliable(RedisSink):
     """The real sink on a way to Redis that does what the test says, in the order in which it is asked."""
 
     def __init__(self, rig: Bench, fates: deque[Fate]) -> None:
-        super().__init__(rig.link, rig.keys, rig.session, rig.settings.stream)
+        super().__init__(rig.link, rig.keys, rig.session, rig.settings.stream, traced=rig.spans is not None)
         self._rig, self._fates = rig, fates
         self._turn = asyncio.Lock()
         self._down_for = 0  # so many tries from now are of the connection that has just been lost
@@ -138,6 +139,7 @@ class Bench:
         self.numbers = Numbers()
         self.late: list[bytes] = []
         self.snapshots: list[dict[str, bytes]] = []
+        self.spans: SessionTracer | None = None
 
     def _names(self) -> list[str]:
         return [self.keys.events, self.keys.state, self.keys.seen, self.keys.dead_letter]
@@ -175,6 +177,7 @@ class Bench:
             settings=self.settings,
             numbers=self.numbers,
             sent_keys=Secrets(),
+            spans=self.spans,
         )
         return Committer(context, window, buffer), buffer, window
 

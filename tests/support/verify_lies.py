@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.verify.report import FaultKind
+from tests.support.verify_clouds import CLOUD_LIES, HONEST_CLOUDS
 from tests.support.verify_streams import Stream, Writer, body, hash8
 
 __all__ = ["HONEST", "LIES"]
@@ -403,3 +404,6 @@ lie("the cursor elsewhere than it was moved to", FaultKind.STATE_MISMATCH, plain
 lie("the cursor elsewhere than at the start", FaultKind.STATE_MISMATCH, plain().rewound(None), state(cursor="e9"))
 lie("a number left out where the place was moved", FaultKind.HOLE, rewound(), lambda s: s.renumber(6))
 lie("the cursor behind a place that was moved and has gone on", FaultKind.STATE_MISMATCH, rewound(), state(cursor="e6"))
+
+HONEST |= HONEST_CLOUDS
+LIES |= {name: (FaultKind.MALFORMED, stream) for name, stream in CLOUD_LIES.items()}

@@ -15,8 +15,9 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 GROUPS = PYPROJECT["dependency-groups"]
 CONTENTS = {
     "runtime": BASE,
+    "otel": [*BASE, *EXTRAS["otel"]],
     "demo": [*BASE, *EXTRAS["demo"], *GROUPS["build"]],
-    "dev": [*BASE, *EXTRAS["demo"], *EXTRAS["dev"], *GROUPS["build"]],
+    "dev": [*BASE, *EXTRAS["demo"], *EXTRAS["dev"], *EXTRAS["otel"], *GROUPS["build"]],
     "bench": [*BASE, *EXTRAS["demo"], *GROUPS["build"], *GROUPS["peers"]],
 }
 
@@ -47,12 +48,13 @@ def test_locks_agree_on_the_versions_of_what_they_share() -> None:
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
 
 
-@pytest.mark.parametrize("lock", ["runtime", "demo", "bench"])
+@pytest.mark.parametrize("lock", ["runtime", "otel", "demo", "bench"])
 def test_no_worker_that_is_shown_or_measured_can_carry_rich(lock: str) -> None:
     """httpx imports click and then rich where it finds both: 1.4 MiB in each worker that it has no use for."""
     locked = {project_name(line) for line in LOCKS[lock].splitlines() if line[:1].isalnum()}
     assert "click" not in locked
-    assert ("rich" in locked) == (lock != "runtime")
+    assert ("rich" in locked) == (lock not in {"runtime", "otel"})
+    assert ("opentelemetry-sdk" in locked) == (lock == "otel")
 
 
 @pytest.mark.parametrize("lock", CONTENTS)

@@ -19,6 +19,7 @@ from bridge.operations.doctor.servers import Servers
 from bridge.settings import Settings
 from bridge.settings.loading import Configuration, secret_values
 from bridge.store.link import RedisLink
+from bridge.telemetry.tracing.opening import obstacle
 
 __all__ = ["MOST_SECONDS", "Scope", "examine"]
 
@@ -94,6 +95,8 @@ def _configuration_lines(configuration: Configuration) -> Iterable[Line]:
         + (f" (from {', '.join(_places(given.values()))})" if given else ""),
     )
     yield from warned
+    if words := obstacle(configuration.settings.tracing):
+        yield from_words(Level.FAULT, "configuration", words)
 
 
 def _places(origins: Iterable[str]) -> list[str]:

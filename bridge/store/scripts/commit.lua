@@ -70,7 +70,8 @@ if blob ~= '' then
   pushed = true
 end
 
-local argv, call = ARGV, redis.pcall -- locals are faster, and this loop runs once per event
+-- Entries go through `append`, which stands in front: of redis.pcall, or of extended.lua, where they bear more than this.
+local argv, call = ARGV, append -- locals are faster, and this loop runs once per event
 local at, last = 17, #argv
 while at <= last do
   local kind = argv[at]
@@ -137,7 +138,7 @@ while at <= last do
     if type(added) ~= 'table' then added = nil end
     at = at + 1
   else
-    added = call('XADD', dead, '*', 'id', argv[at + 1], 'session_id', session_id, 'name', name,
+    added = redis.pcall('XADD', dead, '*', 'id', argv[at + 1], 'session_id', session_id, 'name', name,
       'type', argv[at + 2], 'data', argv[at + 3], 'received_at', argv[at + 4], 'event', argv[at + 5],
       'reason', argv[at + 6], 'detail', argv[at + 7], 'truncated', argv[at + 8])
     at = at + 9

@@ -95,6 +95,7 @@ def _workers() -> list[Json]:
                 "memory": now(f"max by (instance) {of_worker('process_resident_memory_bytes')}"),
                 "Redis's clock ahead by": now(f"max by (instance) (lens_bridge_clock_difference_seconds{{{JOB}}})"),
                 "log lines lost": now(f"max by (instance) (lens_bridge_log_lines_dropped_total{{{JOB}}})"),
+                "spans lost": now(f"sum by (instance) (lens_bridge_spans_total{{{JOB}, result!='exported'}})"),
             },
             key="instance",
             units={"running for": "s", "Redis's clock ahead by": "s", "configuration read": "s", "memory": "bytes"},

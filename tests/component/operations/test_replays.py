@@ -203,9 +203,9 @@ class Watched(Unreliable):
         self._under_way: set[bytes] = set()
         self._replays: set[bytes] = set()
 
-    def pack_replay(self, token: str, place: Place, mark: str, phase: Phase) -> bytes:
+    def pack_replay(self, token: str, place: Place, mark: str, phase: Phase, traceparent: str = "") -> bytes:
         """Note which it is."""
-        packed = super().pack_replay(token, place, mark, phase)
+        packed = super().pack_replay(token, place, mark, phase, traceparent)
         self._replays.add(packed)
         return packed
 

@@ -63,9 +63,18 @@ class Refusing(AwaitedSink):
         self.tries = 0
         self.largest = 10**9
 
-    def pack(self, token: str, place: Place, after: Place, batch: Sequence[Piece], seal: Seal, phase: Phase) -> bytes:
+    def pack(
+        self,
+        token: str,
+        place: Place,
+        after: Place,
+        batch: Sequence[Piece],
+        seal: Seal,
+        phase: Phase,
+        traceparent: str = "",
+    ) -> bytes:
         """The same bytes."""
-        return self.sink.pack(token, place, after, batch, seal, phase)
+        return self.sink.pack(token, place, after, batch, seal, phase, traceparent)
 
     async def commit(self, packed: bytes) -> CommitResult:
         """Refuse, or pass on."""

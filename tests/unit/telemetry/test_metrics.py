@@ -69,6 +69,7 @@ INTERFACE = {
     "unread_trimmed_total": ("counter", {"stream"}),
     "group_lag": ("gauge", set()),  # its label sets come with the first look at the groups
     "group_pending": ("gauge", set()),
+    "spans_total": ("counter", {"result"}),
     "durability_degraded": ("gauge", set()),
     "config_last_reload_success_timestamp_seconds": ("gauge", set()),
     "config_last_reload_successful": ("gauge", set()),

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from bridge.settings import Settings
+from bridge.settings.places.sources import Given, Layer
 from bridge.settings.reference import SECTIONS
-from bridge.settings.sources import Given, Layer
 
 __all__ = ["from_yaml"]
 
