@@ -182,8 +182,9 @@ async def test_of_two_letters_with_one_id_one_alone_is_published(rig: Rig) -> No
     session.generate(2)
     await rig.reaches(session, 2)
     fields = {"session_id": "lsn-twice", "id": "r1", "type": "t", "data": '{"type": "t"}', "received_at": "1.000"}
-    letter = fields | {"event": "message", "reason": "rejected", "detail": "", "truncated": "0"}
-    first, second = [(await rig.client.xadd(keys_of(session).dead_letter, letter)).decode() for _ in range(2)]
+    letter: Any = fields | {"event": "message", "reason": "rejected", "detail": "", "truncated": "0"}
+    added: list[Any] = [await rig.client.xadd(keys_of(session).dead_letter, letter) for _ in range(2)]
+    first, second = (one.decode() for one in added)
     code, output, _ = await run(rig, session, "replay", "--all", "--json")
     told = json.loads(output)
     assert (code, told["published"]) == (1, 1)
