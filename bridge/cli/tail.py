@@ -8,13 +8,14 @@ import sys
 from typing import Any
 
 from bridge.cli.options import ExitCode, add_settings, command, settings_of
-from bridge.cli.targets import add_stream_flag, reading, targets_of
+from bridge.cli.targets import add_stream_flag, labelled, reading, targets_of
 
 __all__ = ["add_tail_command"]
 
 _TAIL = """\
-It prints one line per entry: time, session, seq, id, type, data. On a terminal a line is cut to the screen. While
-Redis is away it waits, and loses nothing. Ctrl-C ends it.
+It prints one line per entry: time, session, seq, id, type, data. Where stream.routes sends types to other streams, all
+of them are followed, and the session is shown as NAME/KEY, e.g. camera-1/results. On a terminal a line is cut to the
+screen. While Redis is away it waits, and loses nothing. Ctrl-C ends it.
 
 examples:
   lens-bridge tail                                   the sessions of the configuration, from now on
@@ -45,10 +46,8 @@ async def _follow(options: argparse.Namespace, settings: Any) -> None:
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
         targets = await targets_of(options, settings, client)
-        labels = {one.stream_key: one.sessions[0].name for one in targets if len(one.sessions) == 1}
-        async for landed in follow(
-            client, [one.stream_key for one in targets], from_start=options.from_start, on_change=_tell_change
-        ):
+        labels = await labelled(targets, client)
+        async for landed in follow(client, [*labels], from_start=options.from_start, on_change=_tell_change):
             print(
                 json_line(landed) if options.json else text_line(landed, columns=columns, labels=labels),
                 flush=True,  # whoever reads through a pipe follows too

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridge.cli.options import ExitCode
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bridge.settings import Settings
     from bridge.verify import StreamTarget
 
-__all__ = ["add_stream_flag", "reading", "targets_of"]
+__all__ = ["add_stream_flag", "labelled", "reading", "targets_of"]
 
 T = TypeVar("T")
 
@@ -43,7 +43,28 @@ async def targets_of(options: argparse.Namespace, settings: Settings, client: Cl
         sessions = [Session(name=one.name, session_id=one.session_id) for one in settings.sessions]
     else:
         sessions = await known_sessions(client, settings)
-    return stream_targets(settings.stream.key, sessions)
+    return stream_targets(settings.stream.key, sessions, settings.stream.routes)
+
+
+async def labelled(targets: Sequence[StreamTarget], client: Client) -> dict[str, str]:
+    """All streams of these, those that events are routed to as well, each with what to call it in a line: where several
+    sessions share it, what stands behind the name of each.
+
+    A route that is no longer configured is found in the state. What this user may not read there is left out.
+    """
+    from bridge.model.keys import keys_beside
+    from bridge.operations.known import streams_of
+
+    found: dict[str, str] = {}
+    for target in targets:
+        own = len(target.sessions) == 1
+        found[target.stream_key] = target.sessions[0].name if own else ""
+        for session in target.sessions:
+            keys = keys_beside(target.stream_key, session.session_id)
+            told = await streams_of(client, keys)
+            for key in (*target.routed.get(session.session_id, ()), *told[1:]):
+                found.setdefault(key, f"{session.name if own else ''}/{keys.part_of(key)}")
+    return found
 
 
 def reading(command: Coroutine[Any, Any, T]) -> T:

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 MAX_ARGUMENTS = 3_860
-"""Of all records together; the script, its keys and its header take up to 25 more. Lua's own limit is near 8,000."""
+"""Of all records together; script, keys, header and routes take up to 39 more. Lua's own limit is near 8,000."""
 
 MAX_REQUEST_BYTES = 900_000
 """Of all records together, as they are sent. One larger event goes alone."""

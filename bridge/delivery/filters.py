@@ -1,4 +1,4 @@
-"""Which types of events are published, by patterns of their names. Pure."""
+"""Which types of events are published, and to which of a session's streams, by patterns of their names. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import translate
 
-from bridge.model.records import Record
+from bridge.model.keys import SessionKeys
+from bridge.model.records import Piece, Record, Run
 
-__all__ = ["TypeFilter", "passed_over"]
+__all__ = ["Router", "TypeFilter", "passed_over"]
 
 _REMEMBERED = 1000  # types whose answer is known: the set is open, and a server may make up one for each event
 _TOLD_LENGTH = 64  # a type may be as long as the event that is not to be kept
+_FIRST = ord("1")  # the digit of a session's first stream in a commit
 
 
 class TypeFilter:
@@ -39,6 +41,51 @@ class TypeFilter:
     def takes_all(self, types: Iterable[str]) -> bool:
         """Whether each of these is taken."""
         return all(map(self.takes, types))
+
+
+class Router:
+    """The stream of each type. The first glob that fits counts, and case matters; without one it is the first stream.
+
+    In a commit a stream is named by its place in ``SessionKeys.streams``: a digit, or what follows the digits in ASCII.
+    """
+
+    def __init__(self, keys: SessionKeys) -> None:
+        self._streams = keys.streams
+        self._targets = _Targets(keys)
+
+    @classmethod
+    def of(cls, keys: SessionKeys) -> Router | None:
+        """None where all events go to one stream: then nothing has to be asked."""
+        return cls(keys) if len(keys.streams) > 1 else None
+
+    def stream_of(self, type: str) -> str:
+        """The key that events of this type go to."""
+        return self._streams[self._targets[type] - _FIRST]
+
+    def targets(self, batch: Iterable[Piece]) -> bytes:
+        """The stream of each event in a batch, a byte for each; empty where all go to the first."""
+        found, target_of = bytearray(), self._targets.__getitem__
+        for piece in batch:
+            if isinstance(piece, Run):
+                found += bytes(map(target_of, piece.types))
+            elif piece.numbered:
+                found.append(target_of(piece.type))
+        return b"" if found.count(_FIRST) == len(found) else bytes(found)
+
+
+class _Targets(dict[str, int]):
+    """By type, of those that were asked for."""
+
+    def __init__(self, keys: SessionKeys) -> None:
+        super().__init__()
+        self._globs = [(re.compile(translate(glob)), keys.streams.index(key)) for glob, key in keys.routes]
+
+    def __missing__(self, type: str) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        target = next((target for glob, target in self._globs if glob.match(type)), 0) + _FIRST
+        self[type] = target
+        return target
 
 
 def passed_over(key: str, type: str, received_at: float, digest: bytes, cursor: str | None, ordinal: int) -> Record:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from bridge.delivery.markers import is_marker, unescaped
@@ -17,7 +18,7 @@ from bridge.delivery.window import Window, digest_of, hash8
 from bridge.model.place import Place
 from bridge.model.records import Record
 
-__all__ = ["Seed", "Trace", "place_of", "seed_from_traces", "trace_of", "trace_of_letter"]
+__all__ = ["Placed", "Seed", "Trace", "joined", "place_of", "seed_from_traces", "trace_of", "trace_of_letter"]
 
 _WITHOUT_ID = re.compile(r"(?P<id>.*)#(?P<ordinal>[0-9]+)-(?P<hash>[0-9a-f]{8})", re.DOTALL)
 _REUSED = re.compile(r"(?P<id>.*)~(?P<hash>[0-9a-f]{8})", re.DOTALL)
@@ -61,6 +62,27 @@ def trace_of_letter(letter: Mapping[bytes, bytes]) -> Trace:
     """Of a dead letter. One that was cut, or that the bridge did not write, tells nothing."""
     key = letter.get(b"id", b"").decode(errors="replace")
     return Trace(key, key, 0, digest_of(letter[b"data"]) if letter.get(b"truncated") == b"0" and key else b"")
+
+
+Placed = tuple[tuple[int, int], Trace]
+"""A trace, and the two numbers of its entry's id."""
+
+
+def joined(streams: Sequence[Sequence[Placed]], enough: int) -> tuple[list[Placed], bool]:
+    """The last entries of one session in each of its streams, newest first, as one run of numbers, oldest first.
+
+    A stream with ``enough`` of them may hold more: nothing older than its oldest here is taken from the others, since
+    what came between is not known. Tells as well whether nothing was left out. Two streams may give entries of one
+    millisecond ids in any order, so their order is that of the numbers, and the ids rise with it.
+    """
+    parts = [part for part in streams if part]
+    if len(parts) < 2:
+        return [*reversed(parts[0])] if parts else [], not parts or len(parts[0]) < enough
+    floor = max((part[-1][1].seq for part in parts if len(part) >= enough), default=0)
+    kept = [one for part in parts for one in part if one[1].seq >= floor]
+    kept.sort(key=lambda one: (one[1].seq, one[0]))
+    ids = accumulate((id for id, _ in kept), max)
+    return [(id, trace) for id, (_, trace) in zip(ids, kept, strict=True)], not floor
 
 
 def seed_from_traces(traces: Sequence[Trace]) -> Seed | None:

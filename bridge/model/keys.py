@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from bridge.errors import ConfigurationError
 from bridge.model.place import Session
@@ -42,6 +44,28 @@ class SessionKeys:
     state: str
     seen: str
     lease: str
+    routes: tuple[tuple[str, str], ...] = ()
+    """Globs on types, each with the key that such events go to in place of ``events``; the first that fits counts."""
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Every key that entries may go to: ``events``, then those of the routes, each once."""
+        return tuple(dict.fromkeys((self.events, *(key for _, key in self.routes))))
+
+    def streams_with(self, told: bytes | None) -> tuple[str, ...]:
+        """The same, and those that events were routed to before, as the state's `routed` has them: a JSON object."""
+        try:
+            before = json.loads(told or b"{}")
+        except ValueError:
+            before = {}
+        keys = before if isinstance(before, dict) else {}
+        mine = sorted(key for key in keys if hash_tag(key) == hash_tag(self.events))
+        return tuple(dict.fromkeys((*self.streams, *mine)))
+
+    def part_of(self, stream_key: str) -> str:
+        """What tells one of the streams from others, for eyes and labels: `results` of `lens:{camera-1}:results`."""
+        prefix = f"lens:{{{hash_tag(self.events)}}}:"
+        return stream_key.removeprefix(prefix) or stream_key
 
 
 def wishes_key(digest: str) -> str:
@@ -74,14 +98,31 @@ def hash_tag(key: str) -> str:
     return key
 
 
-def session_keys(template: str, session: Session) -> SessionKeys:
-    """Fill in a stream key template and derive the keys beside it.
+def session_keys(template: str, session: Session, routes: Mapping[str, str] | None = None) -> SessionKeys:
+    """Fill in a stream key template and derive the keys beside it; the same for those of ``routes``, by their globs.
 
     Raises ConfigurationError for an unknown placeholder, a template without a fixed beginning, or braces that
     would put the keys into different slots.
     """
+    events = _filled("stream.key", template, session)
+    keys = keys_beside(events, session.session_id)
+    if hash_tag(keys.state) != hash_tag(events):
+        raise ConfigurationError(f"stream.key {template!r}: its braces leave no usable hash tag")
+    if not routes:
+        return keys
+    filled = [(glob, _filled("stream.routes", route, session)) for glob, route in routes.items()]
+    for _, key in filled:
+        if hash_tag(key) != hash_tag(events):
+            raise ConfigurationError(
+                f"stream.routes: {key} and {events} stand in different hash slots, and one commit writes to both: give "
+                f"both the same text in braces, as lens:{{{hash_tag(events)}}}:results has"
+            )
+    return replace(keys, routes=tuple(filled))
+
+
+def _filled(setting: str, template: str, session: Session) -> str:
     if not template or template.startswith("<"):
-        raise ConfigurationError(f"stream.key {template!r} needs a fixed beginning, e.g. lens:{{<name>}}:events")
+        raise ConfigurationError(f"{setting} {template!r} needs a fixed beginning, e.g. lens:{{<name>}}:events")
     values = {"name": session.name, "session_id": session.session_id}
 
     def fill(match: re.Match[str]) -> str:
@@ -89,14 +130,10 @@ def session_keys(template: str, session: Session) -> SessionKeys:
             return values[match[1]]
         except KeyError:
             raise ConfigurationError(
-                f"stream.key {template!r}: unknown placeholder <{match[1]}>; use <name> or <session_id>"
+                f"{setting} {template!r}: unknown placeholder <{match[1]}>; use <name> or <session_id>"
             ) from None
 
-    events = _PLACEHOLDER.sub(fill, template)
-    keys = keys_beside(events, session.session_id)
-    if hash_tag(keys.state) != hash_tag(events):
-        raise ConfigurationError(f"stream.key {template!r}: its braces leave no usable hash tag")
-    return keys
+    return _PLACEHOLDER.sub(fill, template)
 
 
 def keys_beside(events: str, session_id: str) -> SessionKeys:

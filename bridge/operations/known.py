@@ -9,13 +9,13 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from bridge.errors import ConfigurationError
 from bridge.model.found import FIELD, key_of_found, parse_found, sessions_of
-from bridge.model.keys import SESSIONS_KEY
+from bridge.model.keys import SESSIONS_KEY, SessionKeys
 from bridge.model.place import Session
 from bridge.model.registered import Registered
 from bridge.operations.redis_client import Client
 from bridge.settings import Settings
 
-__all__ = ["known_sessions"]
+__all__ = ["known_sessions", "streams_of"]
 
 
 async def known_sessions(client: Client, settings: Settings) -> list[Session]:
@@ -39,6 +39,11 @@ async def known_sessions(client: Client, settings: Settings) -> list[Session]:
             "no sessions are configured, registered or found: set BRIDGE_SESSIONS, or give --sessions or --stream"
         )
     return list(sessions.values())
+
+
+async def streams_of(client: Client, keys: SessionKeys) -> tuple[str, ...]:
+    """All streams that hold entries of a session, as its state tells: also those whose route was taken away."""
+    return keys.streams_with((await _hash(client, keys.state)).get(b"routed"))
 
 
 async def _hash(client: Client, key: str) -> dict[bytes, bytes]:

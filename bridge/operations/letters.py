@@ -27,13 +27,15 @@ class LetterStream:
     """A dead-letter stream, and what is known of those who write there.
 
     ``names`` and ``events``: the name and the stream of events of each configured session, by its id. ``others``: the
-    one stream of events of all the rest, where there is but one that belongs to these dead letters.
+    one stream of events of all the rest, where there is but one that belongs to these dead letters. ``routes``: globs
+    on types with the streams that such events of a session go to instead, as `SessionKeys` has them.
     """
 
     key: str
     names: Mapping[str, str] = field(default_factory=dict)
     events: Mapping[str, str] = field(default_factory=dict)
     others: str | None = None
+    routes: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

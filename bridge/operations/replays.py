@@ -13,10 +13,11 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import groupby
 
+from bridge.delivery.filters import Router
 from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.masking import Secrets
 from bridge.model.keys import SessionKeys, session_keys
@@ -76,7 +77,7 @@ async def replay(
             why = "several streams share these dead letters: name the session by --sessions, or its own --stream"
             return Replayed(session_id=session_id, done=(), left=tuple(mine), why=why)
         session = Session(name=stream.names.get(session_id, session_id), session_id=session_id)
-        keys = session_keys(events, session)
+        keys = replace(session_keys(events, session), routes=stream.routes.get(session_id, ()))
         async with turns:
             mine_there = _Session(link, settings, keys, session, known=session_id in stream.events)
             return await mine_there.replay(mine, wait_seconds)
@@ -109,6 +110,7 @@ class _Session:
         self._leases = Leases(link, "dead-letters", LEASE_SECONDS)
         # Trimming is left to the workers, whose limits this command may not know.
         self._sink = RedisSink(self._link, keys, session, StreamSettings(), Durability(settings))
+        self._router = Router.of(keys)
         self._beat, self._overdue_at = b"", 0.0
 
     async def replay(self, wishes: Sequence[Wish], wait_seconds: float) -> Replayed:
@@ -129,7 +131,7 @@ class _Session:
 
     async def _publish(self, portion: Sequence[Wish], wait_seconds: float) -> str:
         """Ask for it until it is done or it is time to give up; tells why, empty where all is well."""
-        letters = [[one.entry, one.key, one.type] for one in portion]
+        letters = [[one.entry, one.key, one.type, *self._routed(one.type)] for one in portion]
         request = json.dumps(letters, separators=(",", ":"), ensure_ascii=False).encode()
         deadline = time.monotonic() + wait_seconds
         try:
@@ -139,6 +141,9 @@ class _Session:
         with suppress(SinkFault):  # then it may still be done, and the list tells
             await self._ask("withdraw", request)
         return why
+
+    def _routed(self, type: str) -> tuple[str, ...]:
+        return (self._router.stream_of(type),) if self._router else ()
 
     async def _insist(self, portion: Sequence[Wish], request: bytes, deadline: float) -> str:
         tries, asked, shortfall, said = 0, False, "", ""

@@ -130,9 +130,11 @@ class _Standing:
 async def _standing(desk: Desk, leases: Leases, keys: SessionKeys, session: Session) -> _Standing:
     size = desk.settings.dedupe.window_events
     seed = await leases.find_seed(keys, session.session_id, size)
-    entries = int(await desk.link.to(keys.events).call("XLEN", keys.events))
+    route = desk.link.to(keys.state)
+    streams = keys.streams_with(await route.call("HGET", keys.state, "routed"))
+    entries = max([int(await route.call("XLEN", key)) for key in streams])
     window = Window(size, seed.window if seed else ())
-    # Fewer than were asked for: the stream was read to its beginning, where it is not too long for that.
+    # Fewer than were asked for: each stream was read to its beginning, where it is not too long for that.
     whole = len(window) < size and entries <= FURTHEST_ENTRIES
     return _Standing(window=window, whole=whole)
 

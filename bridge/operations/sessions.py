@@ -100,7 +100,7 @@ class Desk:
 
     def keys(self, session: Session) -> SessionKeys:
         """The names of its keys. Raises ConfigurationError where it cannot have them."""
-        return checked_keys(self.settings.stream.key, session)
+        return checked_keys(self.settings.stream, session)
 
     async def read(self) -> None:
         """Read what is registered, and what workers have found."""

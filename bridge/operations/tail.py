@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import json
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -100,11 +101,13 @@ async def follow(
 def text_line(landed: Landed, *, columns: int | None = None, labels: Mapping[str, str] | None = None) -> str:
     """One line for a person: time, session, seq, id, type, data; no wider than ``columns`` of a terminal.
 
-    ``labels`` are names to show for stream keys; an entry of another stream shows its own name, else the key. Control
-    characters are escaped: all of it comes from outside.
+    ``labels`` are names to show for stream keys; an entry of another stream shows its own name, else the key, and one
+    whose label begins with a slash both. Control characters are escaped: all of it comes from outside.
     """
     at = datetime.fromtimestamp(int(landed.entry.partition("-")[0]) / 1000).astimezone()
-    label = (labels or {}).get(landed.stream_key) or landed.text("name") or landed.stream_key
+    label = (labels or {}).get(landed.stream_key, "")
+    if not label or label.startswith("/"):
+        label = (landed.text("name") or landed.stream_key) + label
     words = [at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03}", label]
     reason = landed.text("reason")  # of a dead letter, which has no seq and seldom a type
     kind = f"{reason}: {landed.text('detail')}" if reason else landed.text("type")
@@ -119,6 +122,9 @@ def json_line(landed: Landed) -> str:
     """One line for a program: an object with the stream's key, the entry's id and its fields. Pure ASCII."""
     fields = {_text(name): _text(value) for name, value in landed.fields.items()}
     return json.dumps({"stream": landed.stream_key, "entry": landed.entry, **fields})
+
+
+_Moment = tuple[int, int, int]
 
 
 class _Reader:
@@ -146,18 +152,18 @@ class _Reader:
         if not pages and len(self._groups) > 1:
             await asyncio.sleep(POLL_SECONDS)
         # A full page may go on: what other streams hold beyond its end waits, so that the order of time is kept.
-        ends = [_moment(entries[-1][0]) for _, entries in pages if len(entries) == PAGE_ENTRIES]
-        horizon = min(ends) if ends else None
-        found: list[tuple[tuple[int, int], Landed]] = []
+        full = [(_moment(*entries[-1]), key) for key, entries in pages if len(entries) == PAGE_ENTRIES]
+        horizon, fullest = min(full) if full else (None, "")
+        found: list[list[tuple[_Moment, Landed]]] = []
         for key, entries in pages:
+            found.append([])
             for entry, fields in entries:
-                moment = _moment(entry)
-                if horizon is not None and moment > horizon:
+                moment = _moment(entry, fields)
+                if horizon is not None and moment > horizon and key != fullest:
                     break
                 self._places[key] = entry
-                found.append((moment, Landed(stream_key=key, entry=_text(entry), fields=fields)))
-        found.sort(key=lambda one: one[0])
-        return [landed for _, landed in found]
+                found[-1].append((moment, Landed(stream_key=key, entry=_text(entry), fields=fields)))
+        return [landed for _, landed in heapq.merge(*found, key=lambda one: one[0])]
 
     async def _read(self, group: Sequence[str]) -> Any:
         # To block for several at once would hold up what lands in one until the others have spoken.
@@ -165,9 +171,12 @@ class _Reader:
         return await self._client.xread({key: self._places[key] for key in group}, count=PAGE_ENTRIES, block=block)
 
 
-def _moment(entry: bytes) -> tuple[int, int]:
+def _moment(entry: bytes, fields: Mapping[bytes, bytes]) -> _Moment:
+    """When it was written. Streams that one commit writes to give ids of their own within a millisecond, so there the
+    numbers tell the order of a session's entries."""
     milliseconds, _, number = entry.partition(b"-")
-    return int(milliseconds), int(number)
+    seq = fields.get(b"seq", b"")
+    return int(milliseconds), int(seq) if seq.isdigit() and len(seq) < 17 else 0, int(number)
 
 
 def _by_stream(reply: Any) -> list[tuple[bytes, Any]]:

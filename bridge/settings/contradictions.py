@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bridge.errors import ConfigurationError
@@ -17,7 +18,10 @@ from bridge.settings.reference import KEY_ALIAS, named, variable
 from bridge.settings.sections import RedisSettings, Settings, StreamSettings
 from bridge.settings.values import listed, misread_placeholder, speaks_tls
 
-__all__ = ["checked_keys", "contradictions"]
+__all__ = ["MOST_ROUTED", "checked_keys", "contradictions"]
+
+MOST_ROUTED = 12
+"""Keys that events may be routed to: each is one more argument of a commit, and some services refuse 4,000 of them."""
 
 
 def contradictions(settings: Settings) -> Iterator[str]:
@@ -34,6 +38,7 @@ def contradictions(settings: Settings) -> Iterator[str]:
     if lease.ttl_seconds <= 3 * lease.poll_seconds:
         yield _both("lease.ttl_seconds", "lease.poll_seconds", "the first must be over three times the second")
     yield from _stream_contradictions(settings.stream)
+    yield from _route_contradictions(settings.stream)
     yield from _redis_contradictions(settings.redis)
     if source.ca_file and speaks_tls(source.base_url):
         yield from _unusable_authorities("source.ca_file", source.ca_file)
@@ -127,13 +132,13 @@ def _session_contradictions(settings: Settings) -> Iterator[str]:
     states: dict[str, str] = {}
     streams: dict[str, list[str]] = {}
     try:
-        checked_keys(settings.stream.key, Session(name="name", session_id="lsn-id"))
+        checked_keys(settings.stream, Session(name="name", session_id="lsn-id"))
         for one in settings.sessions:
             if one.name in names:
                 yield f"{named('sessions')}: the name {one.name} is given twice; names must be unique"
                 continue
             names.add(one.name)
-            keys = checked_keys(settings.stream.key, Session(name=one.name, session_id=one.session_id))
+            keys = checked_keys(settings.stream, Session(name=one.name, session_id=one.session_id))
             streams.setdefault(keys.events, []).append(one.name)
             if keys.state in states:
                 yield (
@@ -142,7 +147,8 @@ def _session_contradictions(settings: Settings) -> Iterator[str]:
                 )
             states.setdefault(keys.state, one.name)
     except ConfigurationError as error:
-        yield f"{named('stream.key')}: {error}"
+        at_fault = "stream.routes" if str(error).startswith("stream.routes") else "stream.key"
+        yield f"{named(at_fault)}: {str(error).removeprefix('stream.routes: ')}"
     if misread := misread_placeholder(settings.stream.key):
         for stream, sharing in streams.items():
             if len(sharing) > 1:
@@ -152,14 +158,39 @@ def _session_contradictions(settings: Settings) -> Iterator[str]:
                 )
 
 
-def checked_keys(template: str, session: Session) -> SessionKeys:
+def checked_keys(stream: StreamSettings, session: Session) -> SessionKeys:
     """The names of a session's keys. Raises ConfigurationError where it cannot have them."""
-    keys = session_keys(template, session)
-    if keys.events in {keys.dead_letter, keys.state, keys.seen, keys.lease, SESSIONS_KEY, WORKERS_KEY}:
+    keys = session_keys(stream.key, session, stream.routes)
+    if keys.events in _own(keys):
         raise ConfigurationError(
-            f"{template!r} gives {keys.events}, which the bridge needs for itself; use another name"
+            f"{stream.key!r} gives {keys.events}, which the bridge needs for itself; use another name"
         )
+    places = tuple(key.removesuffix(session.session_id) for key in (keys.state, keys.seen, keys.lease))
+    for key in keys.streams[1:]:
+        if key in _own(keys) or key.startswith(places):
+            raise ConfigurationError(
+                f"stream.routes: {key} is a key that the bridge needs for itself; use another name"
+            )
     return keys
+
+
+def _own(keys: SessionKeys) -> set[str]:
+    return {keys.dead_letter, keys.state, keys.seen, keys.lease, SESSIONS_KEY, WORKERS_KEY}
+
+
+def _route_contradictions(stream: StreamSettings) -> Iterator[str]:
+    others = set(stream.routes.values()) - {stream.key}
+    if len(others) > MOST_ROUTED:
+        yield f"{named('stream.routes')}: {len(others)} keys beside stream.key; a commit has room for {MOST_ROUTED}"
+    globs = list(stream.routes)
+    for at, glob in enumerate(globs):
+        # Where nothing but * is open in a glob, it takes whatever another one takes whose very text it fits.
+        before = (one for one in globs[:at] if not set(one) & set("?[") and fnmatchcase(glob, one))
+        if hides := next(before, None):
+            yield (
+                f"{named('stream.routes')}: {glob} is never reached, since {hides} stands before it and takes all of "
+                "its types; put it first, in a list [{glob: key}, …], whose order nothing changes"
+            )
 
 
 def _both(first: str, second: str, advice: str) -> str:

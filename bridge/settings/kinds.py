@@ -6,10 +6,19 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from bridge.model.keys import NAME_PATTERN
-from bridge.settings.values import glob_list
+from bridge.settings.values import glob_list, route_map, word_list
 
 __all__ = [
     "COUNTED",
@@ -22,9 +31,11 @@ __all__ = [
     "Name",
     "OnEnd",
     "OnLost",
+    "Routes",
     "Seconds",
     "Section",
     "SomeGlobs",
+    "Words",
     "globs",
     "secret",
 ]
@@ -36,6 +47,17 @@ Glob = Annotated[str, StringConstraints(pattern=r"^\s*\S+\s*$")]
 GlobText = Annotated[str, StringConstraints(pattern=r"^\s*[^\s,\[][^\s,]*\s*(,\s*[^\s,]+\s*)*$")]
 Globs = GlobText | list[Glob]
 SomeGlobs = GlobText | Annotated[list[Glob], Field(min_length=1)]
+Words = BeforeValidator(word_list, json_schema_input_type=str | list[str])
+_ROUTES = {
+    "type": "object",
+    "propertyNames": {"pattern": r"^\s*[^\s,]+\s*$"},
+    "additionalProperties": {"type": "string", "pattern": r"^[^<\s][^\s]{0,999}$"},
+}
+Routes = Annotated[
+    dict[str, str],
+    BeforeValidator(route_map),
+    WithJsonSchema({"anyOf": [_ROUTES, {"type": "array", "items": _ROUTES}]}),
+]
 COUNTED = 2**53 - 1  # Lua, JSON and Helm count no further: beyond it a cap would not cap
 
 

@@ -22,9 +22,11 @@ from bridge.settings.kinds import (
     Name,
     OnEnd,
     OnLost,
+    Routes,
     Seconds,
     Section,
     SomeGlobs,
+    Words,
     globs,
     secret,
 )
@@ -36,7 +38,6 @@ from bridge.settings.values import (
     printable_key,
     proxy_url,
     session_list,
-    word_list,
 )
 
 __all__ = [
@@ -57,8 +58,6 @@ __all__ = [
     "TracingSettings",
     "WorkerSettings",
 ]
-
-_Words = BeforeValidator(word_list, json_schema_input_type=str | list[str])
 
 
 class SourceSettings(Section):
@@ -164,6 +163,11 @@ class StreamSettings(Section):
     """`plain`, or `cloudevents`: the attributes of CloudEvents 1.0 as `ce_...`, beside all of the plain fields. So what
     reads the one reads the other, and it may be changed at any time. Takes some 230 bytes more for each entry, and half
     to all of Redis's time for a commit once more."""
+    routes: Routes = Field(default={})
+    """Other streams for some types: globs such as `inference.*`, each with the template of a key that has the same text
+    in braces. The first that fits counts; what none fits goes to `key`. An event stands in one stream alone, `seq`
+    counts through all of a session's, markers stand in each. In the environment JSON. Where the order matters write a
+    list, `[{glob: key}, ...]`: Helm sorts a mapping. At most 12 keys more, since a commit has room for no others."""
     max_length: int | None = Field(default=None, ge=1, le=COUNTED)
     """Trim to about this many entries after each commit. Unread entries go too, so leave it out where memory allows, or
     set `keep_unread`."""
@@ -200,9 +204,9 @@ class DiscoverySettings(Section):
     enabled: bool = False
     """Read the sessions that `/lens/sessions/metadata` lists, beside those of `sessions` and those that were added at
     run time; what is named there is not read twice. Off, since the list is that of the key's whole organisation."""
-    lens_ids: Annotated[tuple[str, ...], _Words] = ()
+    lens_ids: Annotated[tuple[str, ...], Words] = ()
     """Only sessions of these lenses; none: of all. In the environment also `lns-a,lns-b`."""
-    statuses: Annotated[tuple[str, ...], _Words] = ()
+    statuses: Annotated[tuple[str, ...], Words] = ()
     """Begin only with sessions in one of these statuses, e.g. `RUNNING`, in any spelling of the API; none: in all but
     `FAILED` and `DESTROYED`. One that was begun with is read on whatever its status becomes, until it is over."""
     name: Annotated[str, AfterValidator(name_template)] = "<session_id>"

@@ -16,6 +16,7 @@ __all__ = [
     "name_template",
     "printable_key",
     "proxy_url",
+    "route_map",
     "session_list",
     "speaks_tls",
     "url_password",
@@ -24,6 +25,7 @@ __all__ = [
 
 MASK = "**********"
 
+_KEY = re.compile(r"[^\s\x00-\x1f\x7f]{1,1000}")  # of Redis: one that can stand in a line
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")  # what may stand in an Authorization header
 _PLACEHOLDER_OF_OTHERS = re.compile(r"\{[\s{.$]*(session|(session[-_ ]?)?(name|id))[\s}]*\}", re.IGNORECASE)
 
@@ -126,6 +128,31 @@ def masked_url(url: str) -> str:
     username, colon, _ = credentials.partition(":")
     hidden = f"{username}:{MASK}" if colon else username
     return f"{scheme}://{hidden}{at if hidden else ''}{hosts}{slash}{path}"
+
+
+def route_map(given: object) -> object:
+    """Routes as a mapping of glob to key, in their order: also from JSON, and from a list of such, which keeps an order
+    where a mapping may lose it. Raises ValueError for what makes no sense by itself."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given, object_pairs_hook=lambda pairs: [dict([pair]) for pair in pairs])
+        except ValueError:
+            given = None
+    parts = [given] if isinstance(given, dict) else given
+    if isinstance(parts, list) and any(isinstance(one, list) for one in parts):  # of JSON: a list of mappings
+        parts = [pair for one in parts for pair in (one if isinstance(one, list) else [one])]
+    if not isinstance(parts, list | tuple) or not all(isinstance(one, dict) for one in parts):
+        raise ValueError('must be a mapping of glob to key, e.g. {"inference.*": "lens:{<name>}:results"}, or a list')
+    routes: dict[str, str] = {}
+    for glob, key in (pair for one in parts for pair in one.items()):
+        if not isinstance(glob, str) or not glob.strip() or re.search(r"[\s,]", glob.strip()):
+            raise ValueError(f"{glob!r:.60} is no glob on one type: no blanks, no commas; a route for each")
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise ValueError(f"{glob}: needs a key, e.g. lens:{{<name>}}:results, without blanks")
+        if glob.strip() in routes:
+            raise ValueError(f"{glob} stands there twice")
+        routes[glob.strip()] = key
+    return routes
 
 
 def session_list(value: object) -> object:

@@ -11,6 +11,7 @@ from importlib.resources import files
 from itertools import chain
 from typing import cast
 
+from bridge.delivery.filters import Router
 from bridge.delivery.window import Seal
 from bridge.errors import FaultKind, SinkFault
 from bridge.model.keys import SessionKeys
@@ -81,7 +82,8 @@ class RedisSink:
             replace(script, confirmation=confirmation),
             replace(_TOUCH, confirmation=confirmation),
         )
-        self._keys = (keys.events, keys.state, keys.seen, keys.dead_letter)
+        self._keys = (keys.events, keys.state, keys.seen, keys.dead_letter, *keys.streams[1:])
+        self._router = Router.of(keys)
         self._call = ("EVALSHA", *self._commit.named(self._keys))
         self._session = (session.session_id, session.name)
         max_age = settings.max_age_seconds
@@ -112,6 +114,8 @@ class RedisSink:
             *(token, place.commits, place.mark, after.mark, *self._session, _text(after.cursor or "")),  # as HEADER
             *(after.ordinal, phase, f"{time.time():.3f}", *self._trims, seal.blob, seal.keep),
         ]
+        if self._router and (targets := self._router.targets(batch)):
+            arguments += (b"k", targets)
         data_bytes = events = 0
         received_at, stamp = 0.0, b""
         for record in batch:

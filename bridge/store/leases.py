@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, assert_never
 
-from bridge.delivery.recovery import Seed, Trace, seed_from_traces, trace_of, trace_of_letter
+from bridge.delivery.recovery import Placed, Seed, Trace, joined, seed_from_traces, trace_of, trace_of_letter
 from bridge.delivery.window import Window
 from bridge.errors import FaultKind, SinkFault
 from bridge.model.keys import SessionKeys
@@ -35,8 +35,6 @@ _FIND = Script.of(_LUA.joinpath("find.lua").read_text())
 _MAX_PAGES, _PAGE_ENTRIES, _ENOUGH_ENTRIES = 100, 100, 1000
 FURTHEST_ENTRIES = _MAX_PAGES * _PAGE_ENTRIES
 """How far back `Leases.find_seed` looks, counted in entries of all sessions in the stream."""
-
-_EntryId = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +127,12 @@ class Leases:
         ``window_events``: how many of them its window should hold, where there are so many.
         """
         enough = max(_ENOUGH_ENTRIES, window_events)
-        traces = await self._traces(keys.events, session_id, trace_of, enough)
-        oldest = traces[-1][0] if len(traces) >= enough else (0, 0)
+        routed = await self._link.to(keys.state).call("HGET", keys.state, "routed")
+        found = [await self._traces(key, session_id, trace_of, enough) for key in keys.streams_with(routed)]
+        traces, whole = joined(found, enough)
+        oldest = (0, 0) if whole else traces[0][0]
         letters = await self._traces(keys.dead_letter, session_id, trace_of_letter, enough, oldest)
-        both = sorted(traces + letters, key=lambda found: found[0])  # one clock, that of Redis, has written both
+        both = sorted(traces + letters, key=lambda one: one[0])  # one clock, that of Redis, has written both
         return seed_from_traces([trace for _, trace in both])
 
     async def _traces(
@@ -141,10 +141,10 @@ class Leases:
         session_id: str,
         read: Callable[[dict[bytes, bytes]], Trace],
         enough: int,
-        oldest: _EntryId = (0, 0),
-    ) -> list[tuple[_EntryId, Trace]]:
+        oldest: tuple[int, int] = (0, 0),
+    ) -> list[Placed]:
         """The last entries of a session in one stream, ``enough`` of them or back to ``oldest``."""
-        traces: list[tuple[_EntryId, Trace]] = []
+        traces: list[Placed] = []
         begin = "+"
         for _ in range(_MAX_PAGES):
             packed = _FIND.pack((key,), (begin, _PAGE_ENTRIES, session_id))
@@ -160,7 +160,7 @@ class Leases:
         return traces
 
 
-def _order(entry_id: bytes) -> _EntryId:
+def _order(entry_id: bytes) -> tuple[int, int]:
     milliseconds, _, number = entry_id.partition(b"-")
     return int(milliseconds), int(number)
 

@@ -109,6 +109,7 @@ class SessionFigures:
     def __init__(self, session: Session, stream_key: str, shared: SharedFigures | None = None) -> None:
         self.session = session
         self.stream_key = stream_key
+        self.routed_keys: tuple[str, ...] = ()  # the other streams that some of its events go to
         self._shared = shared or SharedFigures()
         self.state = SessionState.STANDBY
         self.since = time.time()  # it is in this state, or on the way from one attempt to the next
@@ -144,7 +145,7 @@ class SessionFigures:
         self.buffer_events = 0  # what waits for a commit now
         self.buffer_bytes = 0
         self.backpressure_seconds = 0.0
-        self.stream_length = 0  # entries in the Redis stream now
+        self.stream_length = 0  # entries in the Redis stream now; where events are routed, in all of its streams
         self.stream_max_length = 0  # beyond this many entries the oldest are trimmed, read or not; 0 where none are
         self.stream_read_max_length = 0  # the same for those that every group has read
         self.unread_trimmed = 0

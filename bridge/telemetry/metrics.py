@@ -129,9 +129,19 @@ _PLAIN = (
     _Plain(Kind.GAUGE, "buffer_events", "Events that wait for a commit."),
     _Plain(Kind.GAUGE, "buffer_bytes", "Bytes that wait for a commit."),
     _Plain(Kind.COUNTER, "backpressure_seconds", "Time without reading."),
-    _Plain(Kind.GAUGE, "stream_length", "Entries in the Redis stream.", combine=_most),
-    _Plain(Kind.GAUGE, "stream_max_length", "Entries at which it is trimmed, read or not; 0: none.", combine=_most),
-    _Plain(Kind.GAUGE, "stream_read_max_length", "Entries at which read ones are trimmed; 0: none.", combine=_most),
+    _Plain(Kind.GAUGE, "stream_length", "Entries in the Redis stream; of several, in all.", combine=_most),
+    _Plain(
+        Kind.GAUGE,
+        "stream_max_length",
+        "Entries at which it is trimmed, read or not; of several, each; 0: none.",
+        combine=_most,
+    ),
+    _Plain(
+        Kind.GAUGE,
+        "stream_read_max_length",
+        "Entries at which read ones are trimmed; of several, all; 0: none.",
+        combine=_most,
+    ),
     _Plain(Kind.COUNTER, "unread_trimmed", "Entries trimmed though a consumer group had not read them."),
 )
 _LABELLED = (

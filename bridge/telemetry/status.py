@@ -195,6 +195,7 @@ def _session(one: SessionFigures, origins: Mapping[str, str]) -> dict[str, Any]:
         "name": one.session.name,
         "session_id": one.session.session_id,
         "stream_key": one.stream_key,
+        "routed_keys": list(one.routed_keys),
         "origin": origins.get(one.session.name, CONFIGURED),
         "state": one.state.value,
         "since": round(one.since, 3),

@@ -25,6 +25,11 @@ a number of its own                  the event that follows has it too (``marker
 ahead or behind, a wrong kind        its ``seq`` is not that of the entry before it (``marker``); ``malformed``
 before the first event               nothing but a lost state is told there (``marker``)
 data that says nothing               no reason, no outage, half a range of numbers (``malformed``)
+*several streams, of routes*
+in two of them, or in none           as within one: they are judged as one run of numbers
+order within one of them             a number below the highest so far (``out_of_order``)
+a marker in some of them only        it does not stand in each that the state names (``marker``)
+a marker's copy changed, or moved    it differs, or stands behind a higher number there (``marker``)
 *bytes*
 data of an event without an id       its key ends with another hash (``changed``)
 data of an id that came again        the same, where the id stands in the stream
@@ -48,6 +53,9 @@ What Redis alone can't tell:
 - Bytes, type and id of an event that came with an id, changed together with what they depend on; two such events
   swapped with their numbers; one that was never written, or written though never sent. With the server's record
   (``--simulator``) all of these are found; hence *exactly once* is only said then.
+- In which of a session's streams an event should stand: routes change. Two events in different streams swapped with
+  their numbers. Numbers before the first entry of a stream that was trimmed, while others go further back: they are
+  noted as such, and before Redis 7.0, which does not tell, those before the first entry of any.
 - What was trimmed: the verdict names sessions without their oldest entries. A stream that was emptied without a marker
   looks the same. Where all entries are gone, the state is not judged.
 - Whether a number belongs to a marker. An earlier release gave markers numbers of their own, and such a stream looks
@@ -69,7 +77,8 @@ What Redis alone can't tell:
 - Whether ``received_at`` is true, how many commits there were, why and for how long there was a gap.
 """
 
-from bridge.verify.reading import StreamTarget, VerifyError, stream_targets, verify
+from bridge.verify.reading import StreamTarget, stream_targets, verify
 from bridge.verify.record import Filter
+from bridge.verify.report import VerifyError
 
 __all__ = ["Filter", "StreamTarget", "VerifyError", "stream_targets", "verify"]

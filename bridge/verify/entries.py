@@ -41,6 +41,7 @@ class Entry(NamedTuple):
     where there was none. ``rewound``: the id behind which a person has put the place here (``0`` for the start), and
     whether events may stand behind this marker once more. ``wrong``: what its own fields say against it.
     ``dead_letter``: the entry id it had as a dead letter, before a person had it published; empty for all others.
+    ``stream``: the key where it stands, of a session that writes to several.
     """
 
     entry: str
@@ -57,6 +58,7 @@ class Entry(NamedTuple):
     rewound: tuple[str, bool] | None = None
     wrong: tuple[str, ...] = ()
     dead_letter: str = ""
+    stream: str = ""
 
     @property
     def is_marker(self) -> bool:
@@ -174,7 +176,7 @@ def position(entry: str) -> tuple[int, int]:
 
 def accuse(findings: Findings, kind: FaultKind, detail: str, entry: Entry) -> None:
     """Count a fault that this entry shows."""
-    findings.fault(kind, detail, entry=entry.entry, id=entry.id, seq=entry.seq)
+    findings.fault(kind, detail, entry=entry.entry, id=entry.id, seq=entry.seq, stream=entry.stream or None)
 
 
 def _fields(

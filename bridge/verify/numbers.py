@@ -25,6 +25,7 @@ class Numbers:
         self.own_numbers = 0  # taken by markers of an earlier release
         self.numbered: set[str] = set()  # their entries, the first of them
         self.lost = 0  # declared as lost
+        self.excused = 0  # not there, but they may have stood in another stream, whose oldest entries are gone
         self._seq = 0
         self._last: Entry | None = None  # the one with the highest number
         self._ahead: Entry | None = None  # a marker beyond it, until the next entry tells why
@@ -41,8 +42,10 @@ class Numbers:
     def last(self) -> Entry | None:
         return self._last
 
-    def add(self, entry: Entry) -> None:
-        """Take in the next entry of the session."""
+    def add(self, entry: Entry, *, excused: bool = False) -> None:
+        """Take in the next entry of the session. ``excused``: numbers before it may have been trimmed elsewhere."""
+        if excused and self._last is not None and self._declared is None:
+            self._pass_over(entry.seq - (not entry.is_marker))
         if self._last is None:
             self.first, self._seq, self._last = entry.seq, entry.seq, entry
             self.begins_late = entry.seq > (0 if entry.is_marker else 1)
@@ -137,6 +140,11 @@ class Numbers:
         if len(self._holes) == OPEN_HOLES:
             self._hole(*self._holes.pop(0), None)
         self._holes.append((self._seq + 1, entry.seq - 1, entry.entry))
+
+    def _pass_over(self, until: int) -> None:
+        if until > self._seq:
+            self.excused += until - self._seq
+            self._seq = until
 
     def _fill(self, seq: int) -> None:
         for at, (first, last, entry) in enumerate(self._holes):

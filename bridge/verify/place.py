@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.verify.entries import Entry, Letter, accuse, aliases, position, reuse_of, without_id
+from bridge.verify.entries import NUMBER, Entry, Letter, accuse, aliases, position, reuse_of, without_id
 from bridge.verify.report import FaultKind, Findings
 
-__all__ = ["DeadLetters", "PlaceCheck", "State"]
+__all__ = ["DeadLetters", "PlaceCheck", "State", "main_of", "since_of", "state_of"]
+
+PHASES = ("active", "ended", "gone")
 
 DOUBTS = 1000  # ids remembered that may be the server's own or a lie
 
@@ -26,6 +29,37 @@ class State:
     seq: int
     ordinal: int
     filtered: int = 0
+
+
+def state_of(fields: dict[bytes, bytes], findings: Findings) -> State | None:
+    """The place that a state hash tells; None where there is none, or where it makes no sense."""
+    if not fields:
+        return None
+    numbers = {}
+    for name in ("seq", "ordinal", "commits", "filtered"):
+        raw = fields.get(name.encode(), b"0")
+        if not NUMBER.fullmatch(raw):
+            findings.fault(FaultKind.STATE_MISMATCH, f"{name} of the state is no number")
+            return None
+        numbers[name] = int(raw)
+    if (phase := fields.get(b"phase", b"active").decode(errors="backslashreplace")) not in PHASES:
+        findings.fault(FaultKind.STATE_MISMATCH, f"the state has the phase {phase}")
+    cursor = fields.get(b"cursor", b"").decode(errors="backslashreplace")
+    return State(cursor=cursor or None, seq=numbers["seq"], ordinal=numbers["ordinal"], filtered=numbers["filtered"])
+
+
+def main_of(fields: Mapping[bytes, bytes]) -> str | None:
+    """The stream that what is routed nowhere goes to, where a state tells: that of a session with routes."""
+    return fields[b"streams"].decode(errors="replace").split("\n")[0] if b"streams" in fields else None
+
+
+def since_of(fields: Mapping[bytes, bytes]) -> dict[str, int]:
+    """The other streams that a session writes to now, each with the number since which it does."""
+    try:
+        told = json.loads(fields.get(b"routed", b"{}"))
+        return {key: since for key, since in told.items() if since >= 0}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 @dataclass(slots=True)

@@ -53,6 +53,7 @@ class Delivered(NamedTuple):
     gap: bool
     rewound: tuple[str, bool] | None = None
     replayed: bool = False
+    stream: str = ""
 
 
 def delivered(entry: Entry) -> Delivered | None:
@@ -63,7 +64,9 @@ def delivered(entry: Entry) -> Delivered | None:
     digest = "" if gap else hashlib.sha256(_as_read(entry.data)).hexdigest()
     parts = None if gap else without_id(entry.id, entry.hash8)
     after = parts.after if parts and parts.made else None
-    return Delivered(entry.entry, entry.id, entry.seq, digest, after, gap, entry.rewound, bool(entry.dead_letter))
+    return Delivered(
+        entry.entry, entry.id, entry.seq, digest, after, gap, entry.rewound, bool(entry.dead_letter), entry.stream
+    )
 
 
 def _as_read(data: bytes) -> bytes:
@@ -228,4 +231,4 @@ class _Comparison:
             self._findings.note(f"{len(undelivered)} events of the server fell into a declared gap")
 
     def _accuse(self, kind: FaultKind, detail: str, entry: Delivered) -> None:
-        self._findings.fault(kind, detail, entry=entry.entry, id=entry.id, seq=entry.seq)
+        self._findings.fault(kind, detail, entry=entry.entry, id=entry.id, seq=entry.seq, stream=entry.stream or None)

@@ -8,11 +8,17 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["FaultKind", "Finding", "Findings", "Report", "SessionReport", "as_json", "render_text"]
+from bridge.errors import BridgeError
+
+__all__ = ["FaultKind", "Finding", "Findings", "Report", "SessionReport", "VerifyError", "as_json", "render_text"]
 
 LISTED = 20  # faults and notes kept per session: the rest are counted, so that a ruined stream fits in memory
 NUMBERED = " taken by a marker (by an earlier release; else an event is missing)"
 ACCUSED = 10_000  # entries remembered as accused: memory must stay bounded where everything is wrong
+
+
+class VerifyError(BridgeError):
+    """Redis or the simulator could not be read."""
 
 
 class FaultKind(StrEnum):
@@ -32,13 +38,15 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One offence, with the entry that shows it (None where it is the lack of one)."""
+    """One offence, with the entry that shows it (None where it is the lack of one); ``stream`` is the key where that
+    stands, of a session that writes to several."""
 
     kind: FaultKind
     detail: str
     entry: str | None = None
     id: str | None = None
     seq: int | None = None
+    stream: str | None = None
 
 
 @dataclass(slots=True)
@@ -55,17 +63,25 @@ class Findings:
     _accused: set[tuple[FaultKind, str]] = field(default_factory=set)
 
     def fault(
-        self, kind: FaultKind, detail: str, *, entry: str | None = None, id: str | None = None, seq: int | None = None
+        self,
+        kind: FaultKind,
+        detail: str,
+        *,
+        entry: str | None = None,
+        id: str | None = None,
+        seq: int | None = None,
+        stream: str | None = None,
     ) -> None:
         """Count a fault, and keep it if it is among the first."""
         if entry is not None:
-            if (kind, entry) in self._accused:
+            accused = (kind, f"{stream or ''} {entry}")
+            if accused in self._accused:
                 return
             if len(self._accused) < ACCUSED:
-                self._accused.add((kind, entry))
+                self._accused.add(accused)
         self.counts[kind] += 1
         if len(self.faults) < LISTED:
-            self.faults.append(Finding(kind=kind, detail=detail, entry=entry, id=id, seq=seq))
+            self.faults.append(Finding(kind=kind, detail=detail, entry=entry, id=id, seq=seq, stream=stream))
 
     def note(self, text: str) -> None:
         """Keep something that a person should know and that is no fault."""
@@ -86,12 +102,13 @@ class SessionReport:
 
     ``begins_late``: the first entry left is not the session's first. ``numbers_lost``: numbers that gap markers declare
     lost. ``replayed``: events that were dead letters once. ``numbered_markers``: markers with a number of their own, as
-    an earlier release wrote them.
+    an earlier release wrote them. ``routed``: the other streams that were read for it.
     """
 
     name: str
     session_id: str
     stream_key: str
+    routed: tuple[str, ...] = ()
     events: int = 0
     without_id: int = 0
     markers: int = 0
@@ -187,6 +204,7 @@ def as_json(report: Report) -> dict[str, Any]:
     sessions = [
         {
             **asdict(one),
+            "routed": list(one.routed),
             "faults": [asdict(fault) for fault in one.faults],
             "fault_counts": {kind.value: count for kind, count in one.fault_counts},
             "notes": list(one.notes),
@@ -220,11 +238,12 @@ def _row(session: SessionReport) -> tuple[str, ...]:
     numbers = "-" if session.first_seq is None else f"{session.first_seq}-{session.last_seq}"
     pending = "-" if session.pending is None else str(session.pending)
     counts = (str(session.events), str(session.markers), str(session.dead_letters))
-    return (session.name, *counts, numbers, pending, str(session.fault_total), _plain(session.stream_key))
+    streams = ", ".join((session.stream_key, *session.routed))
+    return (session.name, *counts, numbers, pending, str(session.fault_total), _plain(streams))
 
 
 def _fault_line(fault: Finding) -> str:
-    where = [f"entry {fault.entry}"] if fault.entry else []
+    where = [f"entry {fault.entry}{f' of {fault.stream}' if fault.stream else ''}"] if fault.entry else []
     where += [f"seq {fault.seq}"] if fault.seq is not None else []
     where += [f"id {fault.id}"] if fault.id is not None else []
     return _plain(f"{fault.kind.value}: {', '.join(where)}{': ' if where else ''}{fault.detail}")

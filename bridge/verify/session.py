@@ -26,6 +26,7 @@ class SessionCheck:
     def __init__(self, session: Session, stream_key: str) -> None:
         self.session = session
         self.stream_key = stream_key
+        self.routed: tuple[str, ...] = ()  # the other streams whose entries are judged with it
         self.findings = Findings()
         self.events = self.without_id = self.markers = self.gaps = 0
         self._numbers = Numbers(self.findings)
@@ -41,11 +42,16 @@ class SessionCheck:
     @property
     def begins_late(self) -> bool:
         """The oldest entries are no longer there."""
-        return self._numbers.begins_late
+        return self._numbers.begins_late or self._numbers.excused > 0
 
-    def add(self, entry: Entry) -> None:
-        """Take in the next entry."""
-        self._numbers.add(entry)
+    @property
+    def excused(self) -> int:
+        """Numbers so far that are not there, since a stream of several was trimmed."""
+        return self._numbers.excused
+
+    def add(self, entry: Entry, *, excused: bool = False) -> None:
+        """Take in the next entry. ``excused``: numbers before it may have stood in another stream that was trimmed."""
+        self._numbers.add(entry, excused=excused)
         self._repeats.add(entry)
         for said in entry.wrong:
             accuse(self.findings, FaultKind.MALFORMED, said, entry)
@@ -111,6 +117,7 @@ class SessionCheck:
             name=self.session.name,
             session_id=self.session.session_id,
             stream_key=self.stream_key,
+            routed=self.routed,
             events=self.events,
             without_id=self.without_id,
             markers=self.markers,
@@ -162,7 +169,10 @@ class SessionCheck:
             if marker.entry in self._numbers.numbered and marker.last_id not in buried:
                 said = f"it has a number of its own, but its last id {marker.last_id} is not the one before it"
                 accuse(self.findings, FaultKind.MARKER, said, marker)
-        if self.begins_late:
+        if self._numbers.excused:
+            said = "numbers are not there: trimmed from one of the streams, as far as can be told"
+            self.findings.note(f"{self._numbers.excused} {said}")
+        if self._numbers.begins_late:
             self.findings.note(f"the stream begins at seq {self._numbers.first}: older entries were trimmed or lost")
         if self._numbers.own_numbers:
             said = "numbers are taken by markers, as an earlier release did; else an event is missing before each"

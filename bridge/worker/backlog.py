@@ -74,9 +74,10 @@ class Backlog:
 
     async def _look(self, one: SessionFigures) -> None:
         keys = keys_beside(one.stream_key, one.session.session_id)
-        packed = _LOOK.pack((keys.events, keys.dead_letter, keys.state, keys.lease), ())
-        length, letters, owner, place, groups = await self._link.to(one.stream_key).run(_LOOK, packed)
-        one.stream_length, one.groups = length, groups_of(groups)
+        packed = _LOOK.pack((keys.events, keys.dead_letter, keys.state, keys.lease, *one.routed_keys), ())
+        length, letters, owner, place, *groups = await self._link.to(one.stream_key).run(_LOOK, packed)
+        parts = ("", *(f"{keys.part_of(key)}/" for key in one.routed_keys))
+        one.stream_length, one.groups = length, groups_of(groups, parts)
         one.kept = _kept(letters, owner, place)
 
 
@@ -92,12 +93,14 @@ def _kept(letters: int, owner: bytes | None, place: Sequence[bytes | None]) -> K
     )
 
 
-def groups_of(reply: list[list[Any]]) -> dict[str, tuple[int | None, int]]:
+def groups_of(streams: Sequence[list[list[Any]]], parts: Sequence[str] = ("",)) -> dict[str, tuple[int | None, int]]:
     """Lag and pending by group, the furthest behind first. The lag is None where Redis cannot tell it (or is older
-    than 7.0)."""
+    than 7.0). ``streams``: the groups of each; ``parts``: what stands in front of their names, of each stream."""
     found = []
-    for fields in reply:
-        group = dict(zip(fields[::2], fields[1::2], strict=True))
-        found.append((group[b"name"].decode(errors="replace"), (group.get(b"lag"), group[b"pending"])))
+    for reply, part in zip(streams, parts, strict=True):
+        for fields in reply:
+            group = dict(zip(fields[::2], fields[1::2], strict=True))
+            name = part + group[b"name"].decode(errors="replace")
+            found.append((name, (group.get(b"lag"), group[b"pending"])))
     found.sort(key=lambda one: -((one[1][0] or 0) + one[1][1]))
     return dict(found[:MAX_GROUPS])

@@ -99,7 +99,7 @@ async def serve(configuration: Configuration, places: Places, secrets: Secrets, 
             lambda holder: status.forget(holder.figures),
         )
         roster = Roster(
-            lambda session: checked_keys(settings.stream.key, session).state,
+            lambda session: checked_keys(settings.stream, session).state,
             on_change=holders.follow,
             on_conflict=_tell_conflict,
         )
@@ -173,10 +173,12 @@ def _holder(
     tracer: Tracer | None,
 ) -> SessionHolder:
     link, durability = store
-    keys = session_keys(settings.stream.key, session)
+    keys = session_keys(settings.stream.key, session, settings.stream.routes)
     figures = status.session(session, keys.events)
     stream = settings.stream
-    figures.stream_read_max_length = stream.max_length or stream.hard_max_length or 0
+    figures.routed_keys = keys.streams[1:]
+    # A limit is that of each stream, as a group's lag is; the first is held against the length, which is that of all.
+    figures.stream_read_max_length = (stream.max_length or stream.hard_max_length or 0) * len(keys.streams)
     figures.stream_max_length = (stream.hard_max_length if stream.keep_unread else stream.max_length) or 0
     sink = RedisSink(link.to(keys.state), keys, session, settings.stream, durability, traced=tracer is not None)
     spans = tracer.of(session, keys.events) if tracer else None

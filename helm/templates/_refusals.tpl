@@ -12,6 +12,7 @@ template begins with it, since Helm promises no order and what is refused here w
 {{- include "lens-bridge.checkAddresses" (list . $found) -}}
 {{- include "lens-bridge.checkPairs" (list . $found) -}}
 {{- include "lens-bridge.checkSessions" (list . $found) -}}
+{{- include "lens-bridge.checkRoutes" (list . $found) -}}
 {{- include "lens-bridge.checkDiscovery" (list . $found) -}}
 {{- end -}}
 {{- with $found.problems -}}

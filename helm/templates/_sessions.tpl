@@ -82,6 +82,55 @@ not have (`unknown`). */}}
 {{- end -}}
 {{- end -}}
 
+{{/* Routes, as a list in JSON of `glob` and `key`, in the order in which the worker meets them. */}}
+{{- define "lens-bridge.routeList" -}}
+{{- $list := list -}}
+{{- $config := default dict .Values.config -}}
+{{- $routes := get (default dict (get $config "stream")) "routes" -}}
+{{- range $part := kindIs "map" $routes | ternary (list $routes) (default list $routes) -}}
+{{- range $glob, $key := $part -}}
+{{- $list = append $list (dict "glob" (trim $glob) "key" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $list -}}
+{{- end -}}
+
+{{/* Routes lead to streams of the same slot, to none of the bridge's own keys, and each is reached. */}}
+{{- define "lens-bridge.checkRoutes" -}}
+{{- $found := index . 1 -}}
+{{- $main := include "lens-bridge.setting" (list (index . 0) "stream" "key") -}}
+{{- $sample := include "lens-bridge.sessionKeys" (list $main "name" "lsn-id") | fromJson -}}
+{{- $globs := list -}}
+{{- $others := dict -}}
+{{- range include "lens-bridge.routeList" (index . 0) | fromJsonArray -}}
+{{- $one := . -}}
+{{- $wrong := include "lens-bridge.templateProblem" .key -}}
+{{- $keys := include "lens-bridge.sessionKeys" (list .key "name" "lsn-id") | fromJson -}}
+{{- if and (not $wrong) (ne $keys.state $sample.state) -}}
+{{- $wrong = "stands in another hash slot than config.stream.key; give both the same text in braces" -}}
+{{- else if and (not $wrong) (ne $keys.events $sample.events) (regexMatch "^lens:[{][^}]*[}]:(state|seen|lease):" $keys.events) -}}
+{{- $wrong = "is a key that the bridge needs for itself; use another name" -}}
+{{- else if has .glob $globs -}}
+{{- $wrong = "stands there twice" -}}
+{{- end -}}
+{{- range $globs -}}
+{{- if and (not $wrong) (not (regexMatch `[?\[]` .)) (regexMatch (printf "(?s)^%s$" (regexQuoteMeta . | replace `\*` ".*")) $one.glob) -}}
+{{- $wrong = printf "is never reached, since %s stands before it and takes all of its types; write a list, whose order nothing changes" . -}}
+{{- end -}}
+{{- end -}}
+{{- if $wrong -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "config.stream.routes: %s: %s" .glob $wrong)) -}}
+{{- end -}}
+{{- $globs = append $globs .glob -}}
+{{- if ne .key $main -}}
+{{- $_ := set $others .key true -}}
+{{- end -}}
+{{- end -}}
+{{- if gt (len $others) 12 -}}
+{{- $_ := set $found "problems" (append $found.problems (printf "config.stream.routes: %d keys beside config.stream.key; a commit has room for 12" (len $others))) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The template of the names of sessions that are found: the rule of name_template in bridge/settings/values.py. */}}
 {{- define "lens-bridge.checkDiscovery" -}}
 {{- $found := index . 1 -}}

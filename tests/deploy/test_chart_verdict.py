@@ -128,6 +128,24 @@ def test_of_any_stream_key_both_take_and_refuse_the_same(template: str, written:
     agree(with_values(config={"stream": {"key": template}}, sessions=written))
 
 
+route_globs = st.sampled_from(["a", "a*", "*", "log.*", "log.i", "lo?.x", "a b", "a,b", "[ab]", ""])
+route_keys = made_of("lens:", "{<name>}", ":x", ":events", ":seen:a", "{<session_id>}", "{all}", ":dead-letter", most=3)
+route_keys |= st.sampled_from(["lens:{<name>}:x", "lens:{<name>}:y", "<name>", "lens:{<nam>}:x", "a b", ""])
+route_pairs = st.dictionaries(route_globs, route_keys, max_size=2)
+
+
+@many
+@given(route_pairs | st.lists(route_pairs, max_size=3))
+@example({f"t{n}": f"lens:{{<name>}}:{n}" for n in range(13)})
+@example([{"log.info": "lens:{<name>}:x"}, {"log.*": "lens:{<name>}:y"}])
+@example([{"log.*": "lens:{<name>}:x"}, {"log.info": "lens:{<name>}:y"}])
+@example({"log.*": "lens:{<name>}:x", "log.info": "lens:{<name>}:y"})
+def test_of_any_routes_both_take_and_refuse_the_same(routes: Any) -> None:
+    """Slots, the bridge's own keys, what is never reached; Helm sorts what is a mapping."""
+    given = [dict(sorted(one.items())) for one in routes] if isinstance(routes, list) else dict(sorted(routes.items()))
+    agree(one("stream.routes", given))
+
+
 @many
 @given(made_of("<session_id>", "<lens_id>", "<name>", "a", "n" * 101, "-", "é", " ", "{", "/", most=3))
 @example("<session_id>" + "n" * 100)

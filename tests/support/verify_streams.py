@@ -17,7 +17,7 @@ from bridge.verify.place import DeadLetters, State
 from bridge.verify.report import FaultKind, SessionReport
 from bridge.verify.session import SessionCheck
 
-__all__ = ["SESSION", "Stream", "Writer", "body", "hash8", "judge", "load"]
+__all__ = ["SESSION", "Stream", "Writer", "body", "flat", "hash8", "judge", "load"]
 
 SESSION = Session(name="line-1", session_id="lsn-1")
 KEYS = session_keys("lens:{<name>}:events", SESSION)
@@ -211,15 +211,15 @@ def judge(stream: Stream) -> SessionReport:
     """The report on a stream, without a Redis."""
     check = SessionCheck(SESSION, KEYS.events)
     for at, (entry_id, fields) in enumerate(stream.entries):
-        entry = read_entry(entry_id.encode(), _flat(fields) + stream.extra.get(at, []))
+        entry = read_entry(entry_id.encode(), flat(fields) + stream.extra.get(at, []))
         if not isinstance(entry, Entry):
             check.findings.fault(FaultKind.MALFORMED, entry, entry=entry_id)
         elif entry.session_id == SESSION.session_id:
             check.add(entry)
-    letters = [read_letter(entry_id.encode(), _flat(fields)) for entry_id, fields in stream.letters]
+    letters = [read_letter(entry_id.encode(), flat(fields)) for entry_id, fields in stream.letters]
     check.bury(DeadLetters(letters=letters, removed_until=stream.removed_until))
     for entry_id, fields in stream.entries if check.has_suspects else ():
-        if isinstance(again := read_entry(entry_id.encode(), _flat(fields)), Entry):
+        if isinstance(again := read_entry(entry_id.encode(), flat(fields)), Entry):
             check.witness(again)
     told = stream.state
     state = None
@@ -232,15 +232,15 @@ def judge(stream: Stream) -> SessionReport:
 async def load(redis: Any, stream: Stream) -> None:
     """Put it into a Redis, through its client."""
     for at, (entry_id, fields) in enumerate(stream.entries):
-        await redis.execute_command("XADD", KEYS.events, entry_id, *_flat(fields), *stream.extra.get(at, []))
+        await redis.execute_command("XADD", KEYS.events, entry_id, *flat(fields), *stream.extra.get(at, []))
     gone = [(f"{stream.removed_until}-0", {"id": "gone"})] if stream.removed_until >= 0 else []
     for entry_id, fields in sorted([*stream.letters, *gone], key=lambda one: position(one[0])):
-        await redis.execute_command("XADD", KEYS.dead_letter, entry_id, *_flat(fields))
+        await redis.execute_command("XADD", KEYS.dead_letter, entry_id, *flat(fields))
     for entry_id, _ in gone:
         await redis.xdel(KEYS.dead_letter, entry_id)
     if stream.state:
         await redis.hset(KEYS.state, mapping=stream.state)
 
 
-def _flat(fields: Fields) -> list[bytes]:
+def flat(fields: Fields) -> list[bytes]:
     return [part if isinstance(part, bytes) else str(part).encode() for pair in fields.items() for part in pair]

@@ -66,6 +66,7 @@ async def streams_of(options: argparse.Namespace, settings: Settings, client: Cl
     from bridge.operations.letters import LetterStream
 
     found: dict[str, tuple[dict[str, str], dict[str, str], set[str]]] = {}
+    routes: dict[str, tuple[tuple[str, str], ...]] = {}
     unknown = Session(name="any", session_id="any")
     for target in await targets_of(options, settings, client):
         key = session_keys(target.stream_key, unknown).dead_letter
@@ -73,8 +74,9 @@ async def streams_of(options: argparse.Namespace, settings: Settings, client: Cl
         keys.add(target.stream_key)
         for session in target.sessions:
             names[session.session_id], events[session.session_id] = session.name, target.stream_key
+            routes[session.session_id] = session_keys(settings.stream.key, session, settings.stream.routes).routes
     return [
-        LetterStream(key=key, names=names, events=events, others=min(keys) if len(keys) == 1 else None)
+        LetterStream(key=key, names=names, events=events, others=min(keys) if len(keys) == 1 else None, routes=routes)
         for key, (names, events, keys) in found.items()
     ]
 

@@ -74,7 +74,8 @@ async def _examine(settings: Settings, scope: Scope, secrets: Secrets, note: Tel
         if scope.redis:
             link = RedisLink(settings.redis, secrets)
             stack.push_async_callback(link.aclose)
-            keys = [session_keys(settings.stream.key, one) for one in sessions or [_NOBODY]]
+            routes = settings.stream.routes
+            keys = [session_keys(settings.stream.key, one, routes) for one in sessions or [_NOBODY]]
             if await Servers(settings, secrets, link, keys).examine(note, trial=scope.trial):
                 readers = Readers(link, settings.stream.key)
         if scope.api:

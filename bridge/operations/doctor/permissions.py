@@ -83,6 +83,7 @@ def laying_out(keys: SessionKeys) -> list[Call]:
         ("PEXPIRE", keys.events, _TTL),
         ("XADD", keys.dead_letter, "*", _FIELD, "1"),
         ("PEXPIRE", keys.dead_letter, _TTL),
+        *(call for key in keys.streams[1:] for call in (("XADD", key, "*", _FIELD, "1"), ("PEXPIRE", key, _TTL))),
     ]
 
 
@@ -109,20 +110,27 @@ def of_session(keys: SessionKeys, script: str, sha: str) -> list[Call]:
         ("LRANGE", keys.seen, "0", "-1"),
         ("LTRIM", keys.seen, "-1", "-1"),
         ("RPOP", keys.seen),
-        ("XLEN", keys.events),
-        ("XREVRANGE", keys.events, "+", "-", "COUNT", "1"),
-        ("XINFO", "GROUPS", keys.events),
-        ("XTRIM", keys.events, "MAXLEN", "~", "1000"),
-        ("XDEL", keys.events, "0-1"),
+        *(call for key in keys.streams for call in _of_stream(key)),
         ("SCRIPT", "LOAD", script),
         ("EVALSHA", sha, "1", keys.state, "0"),
         ("DEL", keys.lease),  # for whoever takes it next
     ]
 
 
+def _of_stream(key: str) -> list[Call]:
+    return [
+        ("XLEN", key),
+        ("XREVRANGE", key, "+", "-", "COUNT", "1"),
+        ("XINFO", "GROUPS", key),
+        ("XTRIM", key, "MAXLEN", "~", "1000"),
+        ("XDEL", key, "0-1"),
+    ]
+
+
 def keeping_unread(keys: SessionKeys) -> list[Call]:
     """What ``stream.keep_unread`` needs beside it."""
-    return [("XRANGE", keys.events, "-", "+", "COUNT", "1"), ("XPENDING", keys.events, _FIELD)]
+    each = ((("XRANGE", key, "-", "+", "COUNT", "1"), ("XPENDING", key, _FIELD)) for key in keys.streams)
+    return [call for calls in each for call in calls]
 
 
 def in_workers_slot(key: str) -> list[Call]:

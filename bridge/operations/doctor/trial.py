@@ -61,6 +61,7 @@ def throwaway(real: SessionKeys, token: str) -> SessionKeys:
         state=real.state + tail,
         seen=real.seen + tail,
         lease=real.lease + tail,
+        routes=tuple((glob, events if key == real.events else key + tail) for glob, key in real.routes),
     )
 
 
@@ -208,7 +209,7 @@ async def _refused(route: Route, calls: Iterable[Call]) -> list[Refusal]:
 
 async def _remove(route: Route, keys: SessionKeys, tell: Tell) -> None:
     """One by one: of several keys none is deleted where one is not permitted."""
-    left = [keys.events, keys.dead_letter, keys.state, keys.seen, keys.lease]
+    left = [*keys.streams, keys.dead_letter, keys.state, keys.seen, keys.lease]
     for _ in range(_REMOVALS):  # a connection that a trial has broken is found to be so by the first
         try:
             while left:

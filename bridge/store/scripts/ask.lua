@@ -1,7 +1,8 @@
 -- Ask for dead letters to be replayed: whoever holds the session, or takes it next, does it in a commit of its own.
 --
 -- KEYS  1 state
--- ARGV  1 'ask' for it, or 'withdraw' it  2 the letters, as JSON: [[entry id, key, type], …]
+-- ARGV  1 'ask' for it, or 'withdraw' it  2 the letters, as JSON: [[entry id, key, type], …], with routes each
+--       with the stream that it is to go to as well
 -- Answers 'OK', 'NEW' where Redis has no place, or {'ASKED', letters} where other ones are asked for.
 
 local asked = redis.call('HGET', KEYS[1], 'replay')

@@ -47,8 +47,9 @@ def row_of(one: SessionFigures, rate: float | None, now: float, origin: str = CO
     entries = UNKNOWN if seq is None else f"{seq:,}"
     if rate is not None:
         entries += f"<small>{rate:,.1f}/s</small>"
+    streams = "<br>".join(map(escape, (one.stream_key, *one.routed_keys)))
     cells = (
-        f'<td class="name"><b>{escape(one.session.name)}</b><small>{escape(one.stream_key)}</small>'
+        f'<td class="name"><b>{escape(one.session.name)}</b><small>{streams}</small>'
         f"{'' if origin == CONFIGURED else f'<small>{escape(origin)}</small>'}</td>",
         f'<td class="state"><span class="{tone_of(one.state)}">{words_of(one.state)}</span>'
         f'<small title="{moment(one.since)}">for {span(now - one.since)}</small></td>',

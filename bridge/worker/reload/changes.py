@@ -39,7 +39,9 @@ LIVE = frozenset(
     }
 )
 """Settings that take effect in a running worker: at once, or, of keys, passwords and certificates, at the next connect.
-What is not here was built into something that lives as long as the process or a session does."""
+What is not here was built into something that lives as long as the process or a session does. So is `stream.routes`:
+each commit names the streams that it writes to, so workers with different routes may take turns while a restart goes
+through them, and no event is in two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

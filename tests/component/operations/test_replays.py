@@ -7,6 +7,7 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from redis.asyncio import Redis
 from bridge.delivery.window import digest_of
 from bridge.errors import SinkFault
 from bridge.lab.redis_server import RedisServer
+from bridge.model.keys import session_keys
 from bridge.model.labels import DeadLetterReason, Phase
 from bridge.model.outcomes import Fenced, ReplayAsked
 from bridge.model.place import Lease, Place
@@ -296,6 +298,34 @@ async def test_the_holder_publishes_what_is_asked_for_behind_what_stands_there(p
     assert report.sessions[0].replayed == 2
     assert "2 dead letters published later" in report.verdict
     await holding.give_back()
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+async def test_a_letter_goes_to_the_stream_of_its_type(play: Play, is_held: bool) -> None:
+    """Whoever publishes it; the numbers are those of all streams together."""
+    bench = play.bench
+    routes = {"t": "lens:{<name>}:results", "log.*": "lens:{<name>}:logs"}
+    bench.keys = session_keys("lens:{<name>}:events", bench.session, routes)
+    play.stream = replace(play.stream, routes={"lsn-1": bench.keys.routes})
+    main, results, logs = bench.keys.streams
+    holding = await held(play)
+    log_line = letter_of(14, data=b'{"type":"log.info"}', type="log.info")
+    await holding.commit(run_of(1, 6), letter_of(7, data=b'{"type":"else"}', type="else"), run_of(8, 6), log_line)
+    if is_held:
+        asking = asyncio.create_task(play.ask())
+        await until_asked(play)
+        await holding.renew()
+        async with asyncio.timeout(20):
+            (told,) = await asking
+        await holding.give_back()
+    else:
+        await holding.give_back()
+        (told,) = await play.ask()
+    assert (len(told.done), told.left) == (2, ())
+    found = {key: [(one["id"], one["seq"]) for one in await bench.entries(key)] for key in (main, logs)}
+    assert found == {main: [("7", "13")], logs: [("14", "14")]}
+    assert len(await bench.entries(results)) == 12
+    assert (await play.judged()).ok
 
 
 async def test_where_nobody_holds_the_session_the_command_does_it_and_gives_the_lease_back(play: Play) -> None:

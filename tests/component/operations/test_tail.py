@@ -76,6 +76,31 @@ async def test_what_lands_while_the_connection_breaks_is_not_lost(redis: Redis) 
         assert (await first).text("id") == "e1"
 
 
+async def test_entries_of_one_commit_in_several_streams_come_in_the_order_of_their_numbers(redis: Redis) -> None:
+    """Within a millisecond each stream counts its ids from 0; over several pages, and more of one than of another."""
+    for number in range(1, 1501):
+        await add(redis, number, KEY if number > 700 and number % 3 else "lens:{a}:logs", "5-*")
+    await add(redis, 1501, entry="6-0")
+    landing = follow(redis, [KEY, "lens:{a}:logs"], from_start=True)
+    assert await taken(landing, 1501) == [f"e{number}" for number in range(1, 1502)]
+
+
+async def test_streams_of_sessions_that_share_a_millisecond_stop_nobody(redis: Redis) -> None:
+    """In a shared stream numbers do not rise from one entry to the next: all of it comes all the same."""
+    for number in range(1, 901):
+        await add(redis, 1000 - number if number % 2 else number, "lens:{a}:events", "5-*")
+        await add(redis, number, "lens:{a}:logs", "5-*")
+    landing = follow(redis, ["lens:{a}:events", "lens:{a}:logs"], from_start=True)
+    assert len(await taken(landing, 1800)) == 1800
+
+
+def test_a_label_that_begins_with_a_slash_stands_behind_the_name() -> None:
+    """Of a stream that several sessions share."""
+    landed = Landed(stream_key="k", entry="1-0", fields={b"name": b"camera-1", b"id": b"7"})
+    assert text_line(landed, labels={"k": "/logs"}).split("  ")[1] == "camera-1/logs"
+    assert text_line(landed, labels={"k": ""}).split("  ")[1] == "camera-1"
+
+
 async def test_from_start_all_streams_come_in_the_order_of_time(redis: Redis) -> None:
     """Entries of several streams are mixed by their ids, over several pages."""
     for number in range(1, 601):

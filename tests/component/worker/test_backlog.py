@@ -48,6 +48,24 @@ async def test_length_lag_and_pending_of_a_group_are_sampled(redis_server: Redis
     await link.aclose()
 
 
+async def test_the_groups_of_routed_streams_are_told_apart_and_lengths_are_added(
+    redis_server: RedisServer, redis: Redis
+) -> None:
+    """A group of one stream says nothing of the group of that name at another."""
+    figures, link = _figures(), _link(redis_server)
+    figures.routed_keys = ("lens:{camera-1}:results", "lens:{camera-1}:logs")
+    for n, key in enumerate((KEY, *figures.routed_keys[:1]), 2):
+        for _ in range(n):
+            await redis.xadd(key, {"id": "1"})
+        await redis.xgroup_create(key, "detector", id="0")
+        await redis.xreadgroup("detector", "one", {key: ">"}, count=n - 1)
+    lag = await _lag(redis, 1)
+    async with Backlog(link, [figures], interval_seconds=0.02):
+        await until(lambda: figures.stream_length == 5, "the length is that of all")
+        assert dict(figures.groups) == {"detector": (lag, 1), "results/detector": (lag, 2)}
+    await link.aclose()
+
+
 async def test_who_reads_and_from_where_is_told_of_every_session(redis_server: RedisServer, redis: Redis) -> None:
     """As it stands in Redis, whoever reads it; what somebody wrote by hand does no harm."""
     figures, link = _figures(), _link(redis_server)
@@ -86,6 +104,6 @@ async def test_a_redis_that_is_away_leaves_a_hole_and_not_an_old_number(private_
 def test_a_lag_that_redis_cannot_tell_is_none_and_only_the_furthest_behind_are_kept() -> None:
     """A program that makes a group for each of its runs does not make a label without bound."""
     groups = [[b"name", f"g{n}".encode(), b"pending", n, b"lag", None] for n in range(MAX_GROUPS + 5)]
-    found = groups_of(groups)
+    found = groups_of([groups])
     assert len(found) == MAX_GROUPS
     assert next(iter(found.items())) == (f"g{MAX_GROUPS + 4}", (None, MAX_GROUPS + 4))

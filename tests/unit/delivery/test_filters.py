@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bridge.delivery.batch import counts_in, records_in
-from bridge.delivery.filters import TypeFilter
+from bridge.delivery.filters import Router, TypeFilter
 from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.masking import Secrets
+from bridge.model.keys import session_keys
 from bridge.model.labels import GapReason
-from bridge.model.place import START
-from bridge.model.records import PlainEvents, ServerSentEvent
+from bridge.model.place import START, Session
+from bridge.model.records import Piece, PlainEvents, Record, Run, ServerSentEvent
 
 
 @pytest.mark.parametrize(
@@ -124,3 +127,56 @@ def test_a_chunk_in_which_nothing_is_filtered_out_goes_by_column() -> None:
     assert len(intake.accept(PlainEvents(["1", "2", "3"], raws), 1.0).records) == 1
     mixed = [*raws[:2], b'{"type":"noise"}']
     assert len(intake.accept(PlainEvents(["4", "5", "6"], mixed), 1.0).records) == 3
+
+
+def router(**routes: str) -> Router:
+    """To `lens:{a}:<value>`, by glob."""
+    keys = {glob: f"lens:{{<name>}}:{part}" for glob, part in routes.items()}
+    made = Router.of(session_keys("lens:{<name>}:events", Session(name="a", session_id="lsn-a"), keys))
+    assert made is not None
+    return made
+
+
+def record(type: str, **changes: Any) -> Record:
+    """An event."""
+    return Record("1", type, b"", 1.0, "message", b"", "1", 0)._replace(**changes)
+
+
+def test_a_type_goes_to_the_stream_of_the_first_glob_that_fits() -> None:
+    """Whole names, case told apart, and to the first stream where none fits; asked twice it is the same."""
+    made = router(**{"log.info": "events", "log.*": "logs", "infer?nce.[rs]*": "results", "log*": "x"})
+    expected = {
+        "log.info": "events",
+        "log.warn": "logs",
+        "logs": "x",
+        "inference.result": "results",
+        "inference.error": "events",
+        "Log.warn": "events",
+        "": "events",
+    }
+    for _ in range(2):
+        assert {type: made.stream_of(type).rpartition(":")[2] for type in expected} == expected
+
+
+def test_the_streams_of_a_batch_are_told_for_what_takes_a_number_alone() -> None:
+    """Markers go everywhere, dead letters and what is filtered out nowhere."""
+    made = router(**{"log.*": "logs", "b": "results"})
+    run = Run.of(["1", "2", "3"], ["b", "t", "log.x"], [b""] * 3, [b""] * 3, 1.0)
+    batch: list[Piece] = [record("log.a"), record("bridge.gap", skip=2), run, record("", skip=0), record("t")]
+    assert made.targets(batch) == b"23121"
+    assert made.targets([record("t"), record("bridge.gap", skip=0)]) == b""
+    assert made.targets([]) == b""
+
+
+def test_where_all_goes_to_one_stream_there_is_no_router() -> None:
+    """So that it costs nothing."""
+    session = Session(name="a", session_id="lsn-a")
+    assert Router.of(session_keys("lens:{<name>}:events", session)) is None
+    assert Router.of(session_keys("lens:{<name>}:events", session, {"*": "lens:{a}:events"})) is None
+
+
+def test_a_router_remembers_no_more_types_than_a_filter() -> None:
+    """A server may make up one for each event."""
+    made = router(**{"a*": "logs"})
+    assert {made.stream_of(f"a{n}") for n in range(5000)} == {"lens:{a}:logs"}
+    assert len(made._targets) <= 1000

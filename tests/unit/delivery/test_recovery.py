@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.delivery.recovery import Seed, seed_from_traces, trace_of, trace_of_letter
+from bridge.delivery.recovery import Placed, Seed, joined, seed_from_traces, trace_of, trace_of_letter
 from bridge.delivery.window import Window, digest_of, hash8
 from bridge.model.place import Place
 
@@ -88,3 +88,37 @@ def test_an_entry_that_is_not_ours_is_refused(field: str) -> None:
         trace_of(foreign)
     with pytest.raises(ValueError, match="invalid literal"):
         trace_of(entry("7", 1) | {b"seq": b"many"})
+
+
+def placed(*numbers: int, ms: int = 5) -> list[Placed]:
+    """The entries of one stream, newest first, all of one millisecond."""
+    return [((ms, at), trace_of(entry(f"e{seq}", seq))) for at, seq in reversed([*enumerate(numbers)])]
+
+
+def numbers_of(traces: list[Placed]) -> list[int]:
+    """In the order given."""
+    return [trace.seq for _, trace in traces]
+
+
+def test_the_entries_of_several_streams_are_one_run_of_numbers_whose_ids_rise() -> None:
+    """Each stream counts its ids within a millisecond by itself."""
+    traces, whole = joined([placed(1, 4, 5), placed(2, 3), placed(6, ms=6), []], enough=10)
+    assert (numbers_of(traces), whole) == ([1, 2, 3, 4, 5, 6], True)
+    ids = [id for id, _ in traces]
+    assert ids == sorted(ids)
+
+
+def test_where_a_stream_holds_more_nothing_older_is_taken_from_the_others() -> None:
+    """What came between is not known, and a window with holes would tell no replay by its contents."""
+    traces, whole = joined([placed(7, 8, 10), placed(2, 6, 9)], enough=3)
+    assert (numbers_of(traces), whole) == ([7, 8, 9, 10], False)
+    traces, whole = joined([placed(7, 8, 10), placed(2, 9)], enough=3)
+    assert (numbers_of(traces), whole) == ([7, 8, 9, 10], False)
+
+
+def test_of_one_stream_all_is_taken_as_it_is() -> None:
+    """Oldest first; whether there may be more is told by how many there are."""
+    assert joined([], enough=3) == ([], True)
+    traces, whole = joined([placed(4, 5, 6)], enough=3)
+    assert (numbers_of(traces), whole) == ([4, 5, 6], False)
+    assert joined([placed(5, 6), []], enough=3) == ([*reversed(placed(5, 6))], True)

@@ -121,3 +121,39 @@ def test_names_that_may_stand_in_a_key_and_a_url(name: str) -> None:
 def test_names_that_may_not(name: str) -> None:
     """Braces would change the slot, slashes the URL."""
     assert not re.fullmatch(NAME_PATTERN, name)
+
+
+def test_routed_streams_stand_in_one_slot_each_once_in_the_order_of_their_routes() -> None:
+    """A route may lead back to the first, and several to one."""
+    routes = {
+        "a": "lens:{<name>}:logs", "b": "lens:{<name>}:events", "c": "other:{line-1}:<session_id>",
+        "d": "lens:{<name>}:logs",
+    }  # fmt: skip
+    keys = session_keys("lens:{<name>}:events", SESSION, routes)
+    assert keys.streams == ("lens:{line-1}:events", "lens:{line-1}:logs", "other:{line-1}:lsn-1")
+    assert {hash_tag(key) for key in keys.streams} == {"line-1"}
+    assert [keys.part_of(key) for key in keys.streams] == ["events", "logs", "other:{line-1}:lsn-1"]
+
+
+def test_streams_that_the_state_names_are_added_where_they_can_be_of_the_session() -> None:
+    """What is no such list, or stands in another slot, is passed over."""
+    keys = session_keys("lens:{<name>}:events", SESSION, {"a": "lens:{<name>}:logs"})
+    told = b'{"lens:{line-1}:old": -1, "lens:{line-1}:logs": 0, "lens:{other}:x": 0}'
+    assert keys.streams_with(told) == ("lens:{line-1}:events", "lens:{line-1}:logs", "lens:{line-1}:old")
+    for damaged in (None, b"", b"nonsense", b"[1]"):
+        assert keys.streams_with(damaged) == keys.streams
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("lens:{other}:x", "different hash slots"),
+        ("lens:x", "different hash slots"),
+        ("<name>", "needs a fixed beginning"),
+        ("lens:{<nam>}:x", "unknown placeholder <nam>"),
+    ],
+)
+def test_a_route_that_leads_elsewhere_is_refused(key: str, said: str) -> None:
+    """One commit writes to all of them."""
+    with pytest.raises(ConfigurationError, match=f"^stream.routes.*{said}"):
+        session_keys("lens:{<name>}:events", SESSION, {"a": key})
