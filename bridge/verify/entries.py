@@ -143,7 +143,8 @@ def read_letter(entry: bytes, fields: Sequence[bytes]) -> Letter:
         wrong.append("received_at is no time: Unix seconds with milliseconds")
     data = values.get(b"data", b"")
     broken = reason in (DeadLetterReason.INVALID_JSON, DeadLetterReason.MISSING_TYPE) and truncated == b"0"
-    if broken and not _deep(data) and _type_fault(data, None) is None:
+    strictly = reason == DeadLetterReason.INVALID_JSON and not _standard(data)  # events.strict_json may have been on
+    if broken and not strictly and not _deep(data) and _type_fault(data, None) is None:
         wrong.append(f"its reason is {reason}, but its data is a lens event")
     id, session_id = _text(values.get(b"id", b"")), _text(values.get(b"session_id", b""))
     return Letter(_text(entry), id, session_id, "" if truncated == b"1" else _hash8(data), tuple(wrong))
@@ -265,6 +266,19 @@ def _type_fault(data: bytes, type: str | None) -> str | None:
         return "its data has no type"
     said = said.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return None if type in (None, said) else f"its type is {type}, but its data says {said}"
+
+
+def _standard(data: bytes) -> bool:
+    """Whether it is JSON as RFC 8259 has it: UTF-8 without a mark in front, and no number of Python's own."""
+    try:
+        json.loads(data.decode(), parse_constant=_refuse_constant, parse_int=float)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
 
 
 def _deep(data: bytes) -> bool:
