@@ -13,8 +13,9 @@ import yaml
 
 from bridge.lab.simulator import Endpoint, Profile, Refusal, SimulatedSession
 from tests.support.mounted_volume import MountedVolume
+from tests.support.steering import steer
 from tests.support.worker import DEADLINE_SECONDS, Condition, Worker, until
-from tests.support.worker_rig import Rig
+from tests.support.worker_rig import Rig, keys_of
 
 MOUNTED = "bridge.yaml"
 
@@ -168,18 +169,18 @@ async def test_what_is_published_follows_the_file_and_no_connection_ends(rig: Ri
     file.write_text(text_of([session])[MOUNTED])
     worker = await configured(rig, file).start()
     nan = b'{"type": "t", "n": %d, "x": NaN}'
-    session.emit_raw(nan % 1)
+    session.emit(nan % 1)
     await rig.reaches(session, 1)
     file.write_text(text_of([session], events={"strict_json": True, "exclude": "noise"})[MOUNTED])
     worker.reload()
     await until(_said(worker, "config.reloaded"), "it is taken up")
     assert worker.said("config.reloaded")[0]["changed"] == "events.exclude, events.strict_json"
-    ids = [session.emit_raw(nan % 2), session.emit({"type": "noise"}), session.emit({"type": "t", "n": 3})]
+    ids = [session.emit(nan % 2), session.emit({"type": "noise"}), session.emit({"type": "t", "n": 3})]
     await rig.reaches(session, 2)
     assert [one["data"] for one in await rig.entries(session)] == [(nan % 1).decode(), '{"type": "t", "n": 3}']
     ((entry, letter),) = await rig.raw_entries(keys_of(session).dead_letter)
     assert (letter[b"id"].decode(), letter[b"reason"], letter[b"data"]) == (ids[0], b"invalid_json", nan % 2)
-    assert letter[b"detail"] == b"NaN at byte 26 is no JSON (RFC 8259)"
+    assert letter[b"detail"] == b"NaN at byte 27 is no JSON (RFC 8259)"
     assert (await rig.verify(session, recorded=False)).ok
     told = await steer(rig, "dead-letters", "replay", entry.decode(), "--sessions", session.session_id, code=0)
     assert "1 published" in told.output
