@@ -1,0 +1,76 @@
+"""Holds what stands in Redis against `config/contract.schema.json`, as somebody would who has that file and no code of
+ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from tests.support.worker import ROOT
+
+__all__ = ["ASYNCAPI_FILE", "CONTRACT_FILE", "Judged", "judged", "message_of"]
+
+CONTRACT_FILE = ROOT / "config" / "contract.schema.json"
+ASYNCAPI_FILE = ROOT / "config" / "asyncapi.yaml"
+LETTER = "deadLetter"
+
+
+class Judged(NamedTuple):
+    """What an entry is, of which reason where it has one, and what the contract has against it."""
+
+    message: str
+    reason: str
+    broken: tuple[str, ...]
+
+
+def judged(fields: Mapping[bytes, bytes], *, letter: bool = False) -> Judged:
+    """One entry of a stream of events, or one ``letter``. A field that the contract does not name is held against it:
+    whoever reads has to bear it, but whoever writes has to have said so."""
+    text = {
+        name.decode(): value.decode(errors="replace" if name == b"data" else "strict") for name, value in fields.items()
+    }
+    message = message_of(text, letter=letter)
+    wrong = _complaints(message, text)
+    wrong += [f"{name} is no field of {message}" for name in text if name not in _definitions()[message]["properties"]]
+    if not letter:
+        wrong += _complaints("entry", text)[:1]
+    reason = text.get("reason", "")
+    content = _definitions()[message]["properties"]["data"].get("contentSchema")
+    if content and not wrong:
+        held = _parsed(text["data"])
+        wrong += _complaints(content["$ref"].rpartition("/")[2], held)
+        reason = str(held.get("reason", "")) if message != "event" and isinstance(held, dict) else ""
+    return Judged(message, reason, tuple(f"{message} {text.get('id')}: {one}" for one in wrong))
+
+
+def message_of(text: Mapping[str, str], *, letter: bool = False) -> str:
+    """Which of the contract's messages an entry has to be: a marker bears both marks."""
+    if letter:
+        return LETTER
+    if not (text.get("id", "").startswith("bridge-") and text.get("type", "").startswith("bridge.")):
+        return "event"
+    return "gap" if text["type"] == "bridge.gap" else "sessionEnded"
+
+
+def _complaints(name: str, value: object) -> list[str]:
+    errors: Iterable[Any] = _validator(name).iter_errors(value)
+    return [f"{'.'.join(map(str, error.absolute_path)) or name}: {error.message:.300}" for error in errors]
+
+
+def _parsed(data: str) -> Any:
+    return json.loads(data.removeprefix("\ufeff"), parse_int=float)  # an integer may have any length
+
+
+@cache
+def _definitions() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(CONTRACT_FILE.read_text())["$defs"]
+    return found
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": _definitions()})
