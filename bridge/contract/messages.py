@@ -37,8 +37,8 @@ FIELD_MAP = (
 
 _DATA = (
     "The data of the event, byte for byte as the server sent it, at most source.max_event_bytes: JSON as Python's "
-    "`json` reads it, so NaN, Infinity and bytes that are no UTF-8 may stand there. With events.strict_json it is JSON by "
-    "RFC 8259, but in what a person had published from the dead letters."
+    "`json` reads it, so NaN, Infinity and bytes that are no UTF-8 may stand there. With events.strict_json it is JSON "
+    "by RFC 8259, but in what a person had published from the dead letters."
 )
 
 
