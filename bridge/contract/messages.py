@@ -75,7 +75,8 @@ _EVENT = _entry(
     {
         "id": text(
             "The message key: the SSE id of the event. Without one `<last id>#<n>-<hash8>`, where an id came again "
-            "with other data `<id>~<hash8>`, and where it would pass for a marker's `server-<id>`. Once in a session.",
+            "with other data `<id>~<hash8>`, and where it would pass for a marker's `server-<id>`. Once in a session, "
+            "unless a marker says that events may come again.",
             minLength=1,
             examples=["8", "8#1-1f0c33aa"],
         ),

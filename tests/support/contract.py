@@ -9,14 +9,16 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from redis.asyncio import Redis
 
 from tests.support.worker import ROOT
 
-__all__ = ["ASYNCAPI_FILE", "CONTRACT_FILE", "Judged", "judged", "message_of"]
+__all__ = ["ASYNCAPI_FILE", "CONTRACT_FILE", "Judged", "breaches", "judged", "message_of"]
 
 CONTRACT_FILE = ROOT / "config" / "contract.schema.json"
 ASYNCAPI_FILE = ROOT / "config" / "asyncapi.yaml"
 LETTER = "deadLetter"
+PAGE_ENTRIES = 500
 
 
 class Judged(NamedTuple):
@@ -45,6 +47,24 @@ def judged(fields: Mapping[bytes, bytes], *, letter: bool = False) -> Judged:
         wrong += _complaints(content["$ref"].rpartition("/")[2], held)
         reason = str(held.get("reason", "")) if message != "event" and isinstance(held, dict) else ""
     return Judged(message, reason, tuple(f"{message} {text.get('id')}: {one}" for one in wrong))
+
+
+async def breaches(client: Redis) -> tuple[int, list[str]]:
+    """How many entries stand in all streams together, dead letters too, and what the contract has against them."""
+    count, found = 0, list[str]()
+    keys: Any = [key async for key in client.scan_iter("lens:*", _type="stream")]
+    for key in keys:
+        low = "-"
+        while True:
+            page: Any = await client.xrange(key, min=low, count=PAGE_ENTRIES)
+            if not page:
+                break
+            count += len(page)
+            for entry, fields in page:
+                broken = judged(fields, letter=key.endswith(b":dead-letter")).broken
+                found += [f"{key.decode()} {entry.decode()} {one}" for one in broken]
+            low = f"({page[-1][0].decode()}"
+    return count, found
 
 
 def message_of(text: Mapping[str, str], *, letter: bool = False) -> str:
