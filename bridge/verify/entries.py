@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from bridge.model.keys import NAME_PATTERN
@@ -41,6 +41,7 @@ class Entry(NamedTuple):
     where there was none. ``rewound``: the id behind which a person has put the place here (``0`` for the start), and
     whether events may stand behind this marker once more. ``wrong``: what its own fields say against it.
     ``dead_letter``: the entry id it had as a dead letter, before a person had it published; empty for all others.
+    ``unknown``: fields that a later release may write.
     """
 
     entry: str
@@ -57,6 +58,7 @@ class Entry(NamedTuple):
     rewound: tuple[str, bool] | None = None
     wrong: tuple[str, ...] = ()
     dead_letter: str = ""
+    unknown: tuple[str, ...] = ()
 
     @property
     def is_marker(self) -> bool:
@@ -65,13 +67,14 @@ class Entry(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """One dead letter. ``hash8`` is empty where its data is cut."""
+    """One dead letter. ``hash8`` is empty where its data is cut; ``unknown`` is that of an `Entry`."""
 
     entry: str
     id: str
     session_id: str
     hash8: str
     wrong: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 class WithoutId(NamedTuple):
@@ -91,7 +94,7 @@ class Reuse(NamedTuple):
 
 def read_entry(entry: bytes, fields: Sequence[bytes]) -> Entry | str:
     """Read names and values in turn, or say why they can't be read at all."""
-    found = _fields(fields, REQUIRED, OPTIONAL)
+    found = _fields(fields, REQUIRED)
     if isinstance(found, str):
         return found
     values, wrong = found
@@ -108,6 +111,7 @@ def read_entry(entry: bytes, fields: Sequence[bytes]) -> Entry | str:
         _text(values[b"type"]),
         values[b"data"],
         float(values[b"received_at"]) if timed else 0.0,
+        unknown=_unknown(values, REQUIRED, OPTIONAL),
     )
     wrong += attribute_faults(values)
     if values.get(b"event") in (b"", b"message"):
@@ -130,7 +134,7 @@ def read_entry(entry: bytes, fields: Sequence[bytes]) -> Entry | str:
 def read_letter(entry: bytes, fields: Sequence[bytes]) -> Letter:
     """Read a dead letter; what can't be read is empty, and told in ``wrong``."""
     values = dict(zip(fields[::2], fields[1::2], strict=False))
-    found = _fields(fields, LETTER_REQUIRED, LETTER_OPTIONAL)
+    found = _fields(fields, LETTER_REQUIRED)
     wrong = [found] if isinstance(found, str) else found[1]
     reason, truncated = _text(values.get(b"reason", b"")), values.get(b"truncated", b"0")
     if reason not in (*DeadLetterReason, ""):
@@ -147,7 +151,8 @@ def read_letter(entry: bytes, fields: Sequence[bytes]) -> Letter:
     if broken and not strictly and not _deep(data) and _type_fault(data, None) is None:
         wrong.append(f"its reason is {reason}, but its data is a lens event")
     id, session_id = _text(values.get(b"id", b"")), _text(values.get(b"session_id", b""))
-    return Letter(_text(entry), id, session_id, "" if truncated == b"1" else _hash8(data), tuple(wrong))
+    hash8 = "" if truncated == b"1" else _hash8(data)
+    return Letter(_text(entry), id, session_id, hash8, tuple(wrong), _unknown(values, LETTER_REQUIRED, LETTER_OPTIONAL))
 
 
 def without_id(id: str, hash8: str) -> WithoutId | None:
@@ -178,18 +183,18 @@ def accuse(findings: Findings, kind: FaultKind, detail: str, entry: Entry) -> No
     findings.fault(kind, detail, entry=entry.entry, id=entry.id, seq=entry.seq)
 
 
-def _fields(
-    fields: Sequence[bytes], required: Sequence[bytes], optional: Sequence[bytes]
-) -> tuple[dict[bytes, bytes], list[str]] | str:
+def _fields(fields: Sequence[bytes], required: Sequence[bytes]) -> tuple[dict[bytes, bytes], list[str]] | str:
     values = dict(zip(fields[::2], fields[1::2], strict=True))
     if missing := [name.decode() for name in required if name not in values]:
         return f"without {', '.join(missing)}"
     wrong = []
     if len(values) * 2 != len(fields):
         wrong.append("a field stands there more than once")
-    if unknown := [_text(name) for name in values if name not in required and name not in optional]:
-        wrong.append(f"the bridge writes no {', '.join(unknown)}")
     return values, wrong
+
+
+def _unknown(values: Collection[bytes], required: Sequence[bytes], optional: Sequence[bytes]) -> tuple[str, ...]:
+    return tuple(_text(name) for name in values if name not in required and name not in optional)
 
 
 def _unreadable(values: dict[bytes, bytes]) -> str | None:

@@ -196,17 +196,9 @@ def _shift(stream: Stream, draw: Any) -> None:
 
 def _field(stream: Stream, draw: Any) -> None:
     fields = stream.entries[_place(stream, draw, begin=0, markers=True)][1]
-    match draw(st.sampled_from(["less", "more", "time", "type", "number"])):
+    match draw(st.sampled_from(["less", "time", "type", "number"])):
         case "less":
             del fields[draw(st.sampled_from(sorted(fields)))]
-        case "more":
-            fields[
-                draw(
-                    st.text(min_size=1).filter(
-                        lambda name: name not in fields and name not in ("event", "name", "dead_letter")
-                    )
-                )
-            ] = 1
         case "time":
             fields["received_at"] = draw(st.sampled_from(["nan", "inf", "-1.5", "", "x", "1e5"]))
         case "type":
