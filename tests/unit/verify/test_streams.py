@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.verify_lies import HONEST, LIES
@@ -26,7 +28,8 @@ def test_fields_of_a_later_release_are_noted_and_a_few_are_named() -> None:
     """Of however many there are."""
     writer = Writer()
     for n in range(30):
-        writer.event(f"e{n}", **{"colour": "red", f"of_{n}": "x"})
+        later: dict[str, Any] = {"colour": "red", f"of_{n}": "x"}
+        writer.event(f"e{n}", **later)
     report = judge(writer.letter("e30", colour="blue").stream)
     (note,) = [one for one in report.notes if "does not know" in one]
     assert note.startswith("fields that this release does not know: colour (31), of_0 (1), ")
