@@ -54,6 +54,16 @@ FIELDS: dict[str, Schema] = {
         "[0-9]{1,11}\\.[0-9]{3}",
         examples=["1741843200.123"],
     ),
+    "traceContext": text(
+        "Only where the bridge traces its commits: W3C Trace Context of the commit that wrote the entry.",
+        "00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",
+        examples=["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+    ),
+    "cloudEventAttribute": text(
+        "Only with stream.format: cloudevents: an attribute of CloudEvents 1.0, which says again what the plain fields "
+        "say.",
+        minLength=1,
+    ),
     "entryId": text("An entry id of Redis.", "[0-9]{1,20}-[0-9]{1,20}", examples=["1741843200123-0"]),
 }
 """What several messages have in common, by its name among the definitions."""

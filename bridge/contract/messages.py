@@ -42,6 +42,9 @@ _DATA = (
 )
 
 
+_CLOUD_EVENT = ["specversion", "id", "source", "type", "time", "subject", "datacontenttype", "sequence", "traceparent"]
+
+
 def _ref(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
@@ -64,9 +67,11 @@ def _entry(title: str, description: str, fields: dict[str, Schema], number: str)
         "data": fields["data"],
         "received_at": _ref("receivedAt"),
     }
+    required = properties.keys() - {"name"}
     properties |= {name: schema for name, schema in fields.items() if name not in properties}
-    optional = ("name", *(name for name in fields if name not in ("id", "type", "data")))
-    return _object(title, description, properties, optional)
+    properties["traceparent"] = _ref("traceContext")
+    properties |= {f"ce_{name}": _ref("cloudEventAttribute") for name in _CLOUD_EVENT}
+    return _object(title, description, properties, optional=tuple(properties.keys() - required))
 
 
 _EVENT = _entry(

@@ -95,7 +95,13 @@ async def test_whatever_a_bad_night_writes_keeps_the_contract(own_rig: Rig) -> N
     assert seen.keys() == set(MESSAGES)
     assert seen["gap"] == set(GAP_REASONS)
     assert seen["deadLetter"] == {one.value for one in DeadLetterReason}
-    assert {name for fields in written for name in fields} >= {b"name", b"event", b"dead_letter", b"truncated"}
+    assert {name for fields in written for name in fields} >= {
+        b"name",
+        b"event",
+        b"dead_letter",
+        b"truncated",
+        b"ce_id",
+    }
     assert {UNICODE_ID, UNSENDABLE_ID, "server-bridge-gap-7"} <= {fields[b"id"].decode() for fields in written}
 
 
@@ -154,11 +160,13 @@ async def _what_people_do(night: Night) -> None:
 
 
 async def _what_strictness_refuses(night: Night) -> None:
-    """Two sessions with names of their own, in one stream and beside one stream of dead letters."""
+    """Two sessions with names of their own, in one stream of CloudEvents and beside one stream of dead letters."""
     rig = night.rig
     sessions = [rig.simulator.create_session(f"lsn-{n}") for n in range(2)]
     listed = [f"camera-{n}={one.session_id}" for n, one in enumerate(sessions)]
-    worker = await rig.worker(*listed, stream__key=SHARED, events__strict_json=True).start()
+    worker = await rig.worker(
+        *listed, stream__key=SHARED, events__strict_json=True, stream__format="cloudevents"
+    ).start()
     for n, session in enumerate(sessions):
         session.emit(b'{"type": "t", "x": NaN}' if n else b'{"type": "t", "x": "\xff"}')
         session.generate(3)
