@@ -71,11 +71,15 @@ mutants: $(VENV)/installed ## change single places of the code, see which tests 
 
 check: lint test ## lint and test
 
-schema: $(VENV)/installed-demo ## write config/schema.json and config/bridge.yaml anew from the settings
+schema: $(VENV)/installed-demo ## write anew what config/ holds of the settings and of the contract
 	@$(VENV)/bin/lens-bridge config schema > config/schema.json.new
 	@mv config/schema.json.new config/schema.json
 	@$(VENV)/bin/lens-bridge config defaults > config/bridge.yaml.new
 	@mv config/bridge.yaml.new config/bridge.yaml
+	@$(VENV)/bin/lens-bridge config contract > config/contract.schema.json.new
+	@mv config/contract.schema.json.new config/contract.schema.json
+	@$(VENV)/bin/lens-bridge config asyncapi > config/asyncapi.yaml.new
+	@mv config/asyncapi.yaml.new config/asyncapi.yaml
 
 picture: $(VENV)/installed-demo ## draw anew what the demo shows at its end and what the doctor says, into config/
 	@$(VENV)/bin/lens-bridge demo --seed 4 --record config/demo.svg

@@ -22,6 +22,8 @@ examples:
   lens-bridge config defaults > bridge.yaml
                                            a file to begin with: every setting, its default and the reason for it
   lens-bridge config schema                for editors and for checks of a file before it is deployed
+  lens-bridge config contract              the JSON schema of entries, markers and dead letters, for those who read them
+  lens-bridge config asyncapi              the same as an AsyncAPI document, with the streams they stand in
 """
 
 
@@ -32,7 +34,7 @@ file (with its line for YAML), or `default`.
 
 
 def add_config_commands(commands: Any) -> None:
-    """Add its three views."""
+    """Add its views."""
     config = command(commands, "config", _show, "see the configuration", _CONFIG)
     views = config.add_subparsers(title="views", required=True, metavar="VIEW")
     show = command(views, "show", _show, "the merged configuration as JSON, secrets masked", _SHOW)
@@ -40,6 +42,8 @@ def add_config_commands(commands: Any) -> None:
     add_settings(show)
     command(views, "schema", _schema, "the JSON schema of the configuration file")
     command(views, "defaults", _defaults, "a configuration file with every setting, its default and reason")
+    command(views, "contract", _contract, "the JSON schema of what is written into Redis Streams")
+    command(views, "asyncapi", _asyncapi, "the streams as an AsyncAPI document (YAML)")
 
 
 def _show(options: argparse.Namespace) -> ExitCode:
@@ -81,4 +85,20 @@ def _defaults(options: argparse.Namespace) -> ExitCode:
     from bridge.settings.loading import render_yaml
 
     print(render_yaml(), end="")
+    return ExitCode.DONE
+
+
+def _contract(options: argparse.Namespace) -> ExitCode:
+    from bridge.contract.messages import schema
+
+    print(json.dumps(schema(), indent=2))
+    return ExitCode.DONE
+
+
+def _asyncapi(options: argparse.Namespace) -> ExitCode:
+    import yaml
+
+    from bridge.contract.asyncapi import asyncapi
+
+    print(yaml.safe_dump(asyncapi(), sort_keys=False, width=118, allow_unicode=True), end="")
     return ExitCode.DONE

@@ -5,6 +5,7 @@ The rest of the payload is the consumers' business and is passed on byte for byt
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterable
@@ -22,7 +23,9 @@ __all__ = [
     "STREAM_START",
     "Kind",
     "NotAnEnvelope",
+    "all_utf8",
     "kind_of",
+    "strictly",
     "timestamp_of",
     "type_of",
     "types_of",
@@ -76,12 +79,60 @@ def kind_of(event: ServerSentEvent) -> Kind:
     return type_of(event.raw)
 
 
+def strictly(event: ServerSentEvent, kind: Kind) -> Kind:
+    """The same kind, where the payload is JSON as RFC 8259 has it; else why it is not. Never raises.
+
+    A control frame is one all the same: it is not published, and an end must be seen however it is written.
+    """
+    if kind in CONTROL_TYPES or (isinstance(kind, NotAnEnvelope) and kind.reason is not DeadLetterReason.MISSING_TYPE):
+        return kind
+    breach = _breach_of(event.raw)
+    return NotAnEnvelope(DeadLetterReason.INVALID_JSON, f"{breach} (RFC 8259)") if breach else kind
+
+
 def types_of(raws: Iterable[bytes]) -> list[str] | None:
-    """The types of envelopes that are plain JSON, all of them; None where one is not, and `type_of` has to tell."""
+    """The types of envelopes that are plain JSON, all of them; None where one is not, and `type_of` has to tell.
+
+    What is let pass is RFC 8259's but for bytes that are not UTF-8: see `all_utf8`.
+    """
     try:
         return [envelope.type for envelope in map(_decode, raws)]
     except _REFUSALS:
         return None
+
+
+def all_utf8(raws: Iterable[bytes]) -> bool:
+    """Whether each of these is UTF-8."""
+    try:
+        for raw in raws:
+            if not raw.isascii():  # a look, and no copy
+                raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _breach_of(raw: bytes) -> str | None:
+    """What RFC 8259 forbids in a payload that `type_of` takes for JSON, and where. None where it is all permitted.
+
+    Left of Python's leniency are three things. What the RFC permits and calls unpredictable is no breach: halves of
+    surrogate pairs written as escapes, equal names, numbers that no double holds.
+    """
+    try:
+        if not raw.isascii():
+            raw.decode()
+    except UnicodeDecodeError as error:
+        return f"no UTF-8 at byte {error.start}"
+    if raw.startswith(codecs.BOM_UTF8):
+        return "a byte order mark at byte 0 is no JSON"
+    if b"NaN" in raw or b"Infinity" in raw:
+        for found in _STRING_OR_CONSTANT.finditer(raw):
+            if found[1]:
+                return f"{found[1].decode()} at byte {found.start()} is no JSON"
+    return None
+
+
+_STRING_OR_CONSTANT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(NaN|-?Infinity)', re.DOTALL)
 
 
 def _type_beside_nan(raw: bytes) -> str | None:

@@ -1,15 +1,17 @@
-"""Which types of events are published, and to which of a session's streams, by patterns of their names. Pure."""
+"""Which events are published, by patterns of their types and by how strictly JSON is taken; and to which of a session's
+streams. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
 
+from bridge.delivery.envelopes import Kind, all_utf8, kind_of, strictly, types_of
 from bridge.model.keys import SessionKeys
-from bridge.model.records import Piece, Record, Run
+from bridge.model.records import Piece, Record, Run, ServerSentEvent
 
-__all__ = ["Router", "TypeFilter", "passed_over"]
+__all__ = ["Router", "Selection", "TypeFilter", "passed_over"]
 
 _REMEMBERED = 1000  # types whose answer is known: the set is open, and a server may make up one for each event
 _TOLD_LENGTH = 64  # a type may be as long as the event that is not to be kept
@@ -41,6 +43,34 @@ class TypeFilter:
     def takes_all(self, types: Iterable[str]) -> bool:
         """Whether each of these is taken."""
         return all(map(self.takes, types))
+
+
+class Selection:
+    """What of all events is published: one for all sessions of a worker, so that a change holds for all at once.
+
+    ``types`` is None where every type is taken. ``kind`` tells an event's type, or why it is none; only where JSON is
+    taken strictly does it cost more than that.
+    """
+
+    types: TypeFilter | None
+    strict_json: bool
+    kind: Callable[[ServerSentEvent], Kind]
+
+    def __init__(self, include: Sequence[str] = ("*",), exclude: Sequence[str] = (), *, strict_json: bool = False):
+        self.use(include, exclude, strict_json=strict_json)
+
+    def use(self, include: Sequence[str], exclude: Sequence[str], *, strict_json: bool) -> None:
+        """From the next chunk on this holds."""
+        self.types = TypeFilter.of(include, exclude)
+        self.strict_json = strict_json
+        self.kind = self._strict_kind if strict_json else kind_of
+
+    def _strict_kind(self, event: ServerSentEvent) -> Kind:
+        """What is filtered out is so by its type alone: who leaves it out need not hear how it is written."""
+        if not event.oversize_bytes and (types := types_of((event.raw,))) and all_utf8((event.raw,)):
+            return types[0]  # most are: a second look, for Python's own numbers, would cost as much as the first
+        kind = kind_of(event)
+        return kind if self.types and isinstance(kind, str) and not self.types.takes(kind) else strictly(event, kind)
 
 
 class Router:

@@ -16,10 +16,10 @@ from bridge.delivery.envelopes import (
     STREAM_HEARTBEAT,
     Kind,
     NotAnEnvelope,
-    kind_of,
+    all_utf8,
     types_of,
 )
-from bridge.delivery.filters import TypeFilter, passed_over
+from bridge.delivery.filters import Selection, passed_over
 from bridge.delivery.markers import escaped, marker, may_need_escape
 from bridge.delivery.replay import Ahead, ContentReplay, Verdict
 from bridge.delivery.window import Window, digest_of, digests_of, hash8
@@ -49,13 +49,13 @@ class Intake:
         secrets: Secrets,
         markers: bool = True,
         max_dead_letter_bytes: int = 65536,
-        types: TypeFilter | None = None,
+        selection: Selection | None = None,
     ) -> None:
         self.cursor = place.cursor
         self._ordinal = place.ordinal
         self._begun = place.seq > 0
         self._window, self._secrets = window, secrets
-        self._markers, self._types = markers, types
+        self._markers, self._selection = markers, selection or Selection()
         self._max_dead_letter_bytes = max_dead_letter_bytes
         # Of this connection: the id we stand behind, how many events without an id came since, and whether those
         # are being sent for a second time.
@@ -128,7 +128,7 @@ class Intake:
                 return accepted
             events = events.events()
         accepted, self._dropped = Accepted(duplicates=self._dropped), 0
-        types = accepted.types
+        types, kind_of = accepted.types, self._selection.kind
         events, accepted.masked = masked(self._secrets, events)
         for event in events:
             kind = kind_of(event)
@@ -151,17 +151,18 @@ class Intake:
         what is left of the rules is that each key is the event's own id.
         """
         ids, raws = events
+        wanted = self._selection
         if self._held or not self._window.all_new(ids):  # asked first: a replay of large events is read once
             return None
         types = types_of(raws)
-        if types is None:
+        if types is None or (wanted.strict_json and not all_utf8(raws)):
             return None
         counts, digests = Counter(types), dict(zip(ids, digests_of(raws), strict=True))
         if len(digests) < len(ids) or self._at in digests or self._cursor_at_open in digests:
             return None
         if not CONTROL_TYPES.isdisjoint(counts) or not "".join(counts).isascii() or may_need_escape(ids, counts):
             return None
-        if echo(self._secrets, raws, ids) or (self._types and not self._types.takes_all(counts)):
+        if echo(self._secrets, raws, ids) or (wanted.types and not wanted.types.takes_all(counts)):
             return None
         self._window.remember_all(digests)
         self.cursor = self._at = ids[-1]
@@ -300,7 +301,7 @@ class Intake:
         self._gap_open = False
         if isinstance(kind, NotAnEnvelope):
             record = self._dead_letter(event, key, kind, digest, received_at)
-        elif self._types and not self._types.takes(kind):
+        elif (types := self._selection.types) and not types.takes(kind):
             accepted.filtered += 1
             record = passed_over(key, kind, received_at, digest, self.cursor, self._ordinal)
         else:
@@ -321,7 +322,7 @@ class Intake:
         held, self._content = self._held, None
         self._drop_held()
         for event, received_at in held:
-            self._place_without_id(event, kind_of(event), digest_of(event.raw), received_at, accepted)
+            self._place_without_id(event, self._selection.kind(event), digest_of(event.raw), received_at, accepted)
 
     def _release_undecided(self, accepted: Accepted) -> None:
         """Publish what is held, and forget it: it may be the replay, and no later one would stand the repeats in it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from bridge.delivery.filters import Selection
 from bridge.delivery.numbers import Numbers
 from bridge.delivery.window import Seal
 from bridge.masking import Secrets
@@ -53,7 +54,8 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionContext:
-    """One session under one lease. ``gap`` is to be marked first, ``numbers`` outlive the lease, ``spans`` trace it."""
+    """One session under one lease. ``gap`` is to be marked first, ``numbers`` outlive the lease, ``spans`` trace it;
+    ``selection`` is one for all sessions, and may change meanwhile."""
 
     session: Session
     lease: Lease
@@ -63,5 +65,6 @@ class SessionContext:
     settings: Settings
     numbers: Numbers
     sent_keys: Secrets
+    selection: Selection
     gap: GapReason | None = None
     spans: SessionTracer | None = None

@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 
-from bridge.delivery.filters import TypeFilter
 from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.model.labels import Phase
@@ -66,7 +65,7 @@ class Pump:
             secrets=context.sent_keys,
             markers=settings.stream.markers,
             max_dead_letter_bytes=settings.stream.max_dead_letter_bytes,
-            types=TypeFilter.of(settings.events.include, settings.events.exclude),
+            selection=context.selection,
         )
         self._reader = Reader(
             session=context.session,

@@ -196,6 +196,10 @@ class EventsSettings(Section):
     """Types to publish, by globs such as `inference.*`: a list, or in the environment also `a,b`. `*` is all."""
     exclude: Annotated[tuple[str, ...], globs(Globs)] = ()
     """Types not to publish, though `include` names them. What is no event becomes a dead letter all the same."""
+    strict_json: bool = False
+    """Dead-letter what RFC 8259 forbids and many servers send all the same: NaN, Infinity, bytes that are not UTF-8, a
+    byte order mark. Off, JSON is what Python's own `json` reads, and readers in other languages may trip over it. What
+    the RFC permits is published: halves of surrogate pairs as `\\ud800`, equal names, numbers that no double holds."""
 
 
 class DiscoverySettings(Section):

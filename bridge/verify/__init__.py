@@ -37,7 +37,7 @@ a suffix that is no hash             the same
 ``type`` not that of the data        the data is read again (``malformed``), by another parser than the worker's
 data that is no lens event           the same
 *fields*
-missing, twice, unknown, empty       ``malformed``; an entry that can't be read leaves its number missing as well
+missing, twice, empty                ``malformed``; an entry that can't be read leaves its number missing as well
 nonsense as seq, received_at, event  ``malformed``
 attributes that say something else   they say again what the plain fields say (``malformed``)
 *the place*
@@ -65,6 +65,7 @@ What Redis alone can't tell:
 - A server may use ids that have the form of the bridge's keys. An id that stands where such a key would, or whose
   beginning is an id of the stream, and that ends with a hash which is not that of the data, counts as a lie, unless the
   cursor or the server's record knows it. Anything else counts as the server's own.
+- Fields that this release does not know are noted, not a fault: a later one may write them.
 - Events without an id may be there more than once: that is noted, not a fault.
 - Events that were filtered out (``events.include``, ``events.exclude``): with any of them the place may stand further
   on than entries and dead letters tell, and is only held not to be further back. A server that uses the id of an older

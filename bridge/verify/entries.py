@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from bridge.model.keys import NAME_PATTERN
@@ -41,7 +41,8 @@ class Entry(NamedTuple):
     where there was none. ``rewound``: the id behind which a person has put the place here (``0`` for the start), and
     whether events may stand behind this marker once more. ``wrong``: what its own fields say against it.
     ``dead_letter``: the entry id it had as a dead letter, before a person had it published; empty for all others.
-    ``stream``: the key where it stands, of a session that writes to several.
+    ``stream``: the key where it stands, of a session that writes to several. ``unknown``: fields that a later release may
+    write.
     """
 
     entry: str
@@ -59,6 +60,7 @@ class Entry(NamedTuple):
     wrong: tuple[str, ...] = ()
     dead_letter: str = ""
     stream: str = ""
+    unknown: tuple[str, ...] = ()
 
     @property
     def is_marker(self) -> bool:
@@ -67,13 +69,14 @@ class Entry(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """One dead letter. ``hash8`` is empty where its data is cut."""
+    """One dead letter. ``hash8`` is empty where its data is cut; ``unknown`` is that of an `Entry`."""
 
     entry: str
     id: str
     session_id: str
     hash8: str
     wrong: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 class WithoutId(NamedTuple):
@@ -93,7 +96,7 @@ class Reuse(NamedTuple):
 
 def read_entry(entry: bytes, fields: Sequence[bytes]) -> Entry | str:
     """Read names and values in turn, or say why they can't be read at all."""
-    found = _fields(fields, REQUIRED, OPTIONAL)
+    found = _fields(fields, REQUIRED)
     if isinstance(found, str):
         return found
     values, wrong = found
@@ -110,6 +113,7 @@ def read_entry(entry: bytes, fields: Sequence[bytes]) -> Entry | str:
         _text(values[b"type"]),
         values[b"data"],
         float(values[b"received_at"]) if timed else 0.0,
+        unknown=_unknown(values, REQUIRED, OPTIONAL),
     )
     wrong += attribute_faults(values)
     if values.get(b"event") in (b"", b"message"):
@@ -132,7 +136,7 @@ def read_entry(entry: bytes, fields: Sequence[bytes]) -> Entry | str:
 def read_letter(entry: bytes, fields: Sequence[bytes]) -> Letter:
     """Read a dead letter; what can't be read is empty, and told in ``wrong``."""
     values = dict(zip(fields[::2], fields[1::2], strict=False))
-    found = _fields(fields, LETTER_REQUIRED, LETTER_OPTIONAL)
+    found = _fields(fields, LETTER_REQUIRED)
     wrong = [found] if isinstance(found, str) else found[1]
     reason, truncated = _text(values.get(b"reason", b"")), values.get(b"truncated", b"0")
     if reason not in (*DeadLetterReason, ""):
@@ -145,10 +149,12 @@ def read_letter(entry: bytes, fields: Sequence[bytes]) -> Letter:
         wrong.append("received_at is no time: Unix seconds with milliseconds")
     data = values.get(b"data", b"")
     broken = reason in (DeadLetterReason.INVALID_JSON, DeadLetterReason.MISSING_TYPE) and truncated == b"0"
-    if broken and not _deep(data) and _type_fault(data, None) is None:
+    strictly = reason == DeadLetterReason.INVALID_JSON and not _standard(data)  # events.strict_json may have been on
+    if broken and not strictly and not _deep(data) and _type_fault(data, None) is None:
         wrong.append(f"its reason is {reason}, but its data is a lens event")
     id, session_id = _text(values.get(b"id", b"")), _text(values.get(b"session_id", b""))
-    return Letter(_text(entry), id, session_id, "" if truncated == b"1" else _hash8(data), tuple(wrong))
+    hash8 = "" if truncated == b"1" else _hash8(data)
+    return Letter(_text(entry), id, session_id, hash8, tuple(wrong), _unknown(values, LETTER_REQUIRED, LETTER_OPTIONAL))
 
 
 def without_id(id: str, hash8: str) -> WithoutId | None:
@@ -179,18 +185,18 @@ def accuse(findings: Findings, kind: FaultKind, detail: str, entry: Entry) -> No
     findings.fault(kind, detail, entry=entry.entry, id=entry.id, seq=entry.seq, stream=entry.stream or None)
 
 
-def _fields(
-    fields: Sequence[bytes], required: Sequence[bytes], optional: Sequence[bytes]
-) -> tuple[dict[bytes, bytes], list[str]] | str:
+def _fields(fields: Sequence[bytes], required: Sequence[bytes]) -> tuple[dict[bytes, bytes], list[str]] | str:
     values = dict(zip(fields[::2], fields[1::2], strict=True))
     if missing := [name.decode() for name in required if name not in values]:
         return f"without {', '.join(missing)}"
     wrong = []
     if len(values) * 2 != len(fields):
         wrong.append("a field stands there more than once")
-    if unknown := [_text(name) for name in values if name not in required and name not in optional]:
-        wrong.append(f"the bridge writes no {', '.join(unknown)}")
     return values, wrong
+
+
+def _unknown(values: Collection[bytes], required: Sequence[bytes], optional: Sequence[bytes]) -> tuple[str, ...]:
+    return tuple(_text(name) for name in values if name not in required and name not in optional)
 
 
 def _unreadable(values: dict[bytes, bytes]) -> str | None:
@@ -267,6 +273,19 @@ def _type_fault(data: bytes, type: str | None) -> str | None:
         return "its data has no type"
     said = said.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return None if type in (None, said) else f"its type is {type}, but its data says {said}"
+
+
+def _standard(data: bytes) -> bool:
+    """Whether it is JSON as RFC 8259 has it: UTF-8 without a mark in front, and no number of Python's own."""
+    try:
+        json.loads(data.decode(), parse_constant=_refuse_constant, parse_int=float)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
 
 
 def _deep(data: bytes) -> bool:

@@ -5,7 +5,8 @@ It shares no code with what writes the entries, so that one mistake can't hide i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from bridge.model.place import Session
 from bridge.verify.entries import GAP, Entry, Letter, accuse, position, without_id
@@ -17,6 +18,7 @@ from bridge.verify.report import FaultKind, Findings, SessionReport
 __all__ = ["SessionCheck"]
 
 ANY_TIME = 1 << 62  # milliseconds
+UNKNOWN_NAMED = 10  # a stream may have a strange field in each entry
 CLOCKS_APART_SECONDS = 5.0  # two clocks are never compared for a verdict, but a person should know
 
 
@@ -38,6 +40,7 @@ class SessionCheck:
         self._early: Entry | None = None  # a marker before the first event
         self._elsewhere: list[Entry] = []  # gap markers whose last id is not that of the event before them
         self._clock_ahead = 0.0
+        self._unknown: Counter[str] = Counter()  # fields that a later release may write, by how often they do
 
     @property
     def begins_late(self) -> bool:
@@ -53,6 +56,7 @@ class SessionCheck:
         """Take in the next entry. ``excused``: numbers before it may have stood in another stream that was trimmed."""
         self._numbers.add(entry, excused=excused)
         self._repeats.add(entry)
+        self._count_unknown(entry.unknown)
         for said in entry.wrong:
             accuse(self.findings, FaultKind.MALFORMED, said, entry)
         if entry.is_marker:
@@ -73,6 +77,7 @@ class SessionCheck:
         """Take in the dead letters."""
         self._dead = dead
         for letter in dead.letters:
+            self._count_unknown(letter.unknown)
             for said in letter.wrong:
                 self.findings.fault(FaultKind.DEAD_LETTER, f"dead letter: {said}", entry=letter.entry, id=letter.id)
         self._repeats.add_letters(dead.letters)
@@ -150,6 +155,11 @@ class SessionCheck:
             if entry.told:
                 self.findings.note(f"declared gap at entry {entry.entry} (seq {entry.seq}): {entry.told}")
 
+    def _count_unknown(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name in self._unknown or len(self._unknown) < UNKNOWN_NAMED:
+                self._unknown[name] += 1
+
     def _compare_seq(self, state: State | None) -> None:
         last = self._numbers.last
         if last is None:
@@ -177,5 +187,8 @@ class SessionCheck:
         if self._numbers.own_numbers:
             said = "numbers are taken by markers, as an earlier release did; else an event is missing before each"
             self.findings.note(f"{self._numbers.own_numbers} {said}")
+        if self._unknown:
+            often = ", ".join(f"{name} ({count})" for name, count in self._unknown.items())
+            self.findings.note(f"fields that this release does not know: {often}")
         if self._clock_ahead > CLOCKS_APART_SECONDS:
             self.findings.note(f"received_at is up to {self._clock_ahead:.0f} s ahead of Redis's clock: set the clocks")

@@ -11,6 +11,7 @@ from functools import partial
 import structlog
 
 from bridge import __version__
+from bridge.delivery.filters import Selection
 from bridge.delivery.numbers import Numbers
 from bridge.errors import BridgeError, SinkFault
 from bridge.masking import Secrets
@@ -93,9 +94,11 @@ async def serve(configuration: Configuration, places: Places, secrets: Secrets, 
         source = await stack.enter_async_context(LensClient(settings.source, secrets, on_key_read))
         leases = Leases(link, settings.worker.id, settings.lease.ttl_seconds)
         status.owner = leases.owner
+        events = settings.events
+        selection = Selection(events.include, events.exclude, strict_json=events.strict_json)
         store = link, Durability(settings.redis, lambda degraded: _note_durability(status, degraded))
         holders = Holders(
-            lambda session: _holder(session, settings, status, leases, store, source, tracer),
+            lambda session: _holder(session, settings, status, leases, store, source, tracer, selection),
             lambda holder: status.forget(holder.figures),
         )
         roster = Roster(
@@ -128,6 +131,8 @@ async def serve(configuration: Configuration, places: Places, secrets: Secrets, 
             admin.tell(changed.metrics.detail)
             source.use(changed.source)
             link.use(changed.redis)
+            events = changed.events
+            selection.use(events.include, events.exclude, strict_json=events.strict_json)
             roster.put(Origin.CONFIGURED, _configured(changed))
             discovery.use(changed)
 
@@ -171,6 +176,7 @@ def _holder(
     store: tuple[RedisLink, Durability],
     source: LensClient,
     tracer: Tracer | None,
+    selection: Selection,
 ) -> SessionHolder:
     link, durability = store
     keys = session_keys(settings.stream.key, session, settings.stream.routes)
@@ -196,6 +202,7 @@ def _holder(
                 settings=settings,
                 numbers=numbers,
                 sent_keys=source.sent_keys,
+                selection=selection,
                 gap=gap,
                 spans=spans,
             )

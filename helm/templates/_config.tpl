@@ -35,6 +35,7 @@ runs takes up by itself, `LIVE` in bridge/worker/reload/changes.py: the kubelet 
 {{- $config := deepCopy . -}}
 {{- range $section, $live := dict
   "discovery" (list "enabled" "interval_seconds" "lens_ids" "name" "statuses")
+  "events" (list "exclude" "include" "strict_json")
   "log" (list "level")
   "metrics" (list "detail")
   "redis" (list "ca_file" "cert_file" "key_file" "password" "password_file" "sentinel_password" "sentinel_password_file" "sentinel_username" "username")

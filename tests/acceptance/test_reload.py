@@ -13,8 +13,9 @@ import yaml
 
 from bridge.lab.simulator import Endpoint, Profile, Refusal, SimulatedSession
 from tests.support.mounted_volume import MountedVolume
+from tests.support.steering import steer
 from tests.support.worker import DEADLINE_SECONDS, Condition, Worker, until
-from tests.support.worker_rig import Rig
+from tests.support.worker_rig import Rig, keys_of
 
 MOUNTED = "bridge.yaml"
 
@@ -158,6 +159,34 @@ async def test_sighup_takes_up_what_can_change_and_names_what_takes_a_restart(ri
     worker.terminate()
     assert await worker.exit_code() == 0
     assert not worker.said("worker.stopped")
+
+
+async def test_what_is_published_follows_the_file_and_no_connection_ends(rig: Rig) -> None:
+    """`events.strict_json` and the filters, for the session that is being read; the dead letter tells what and where,
+    and may be published after all."""
+    session = rig.simulator.create_session("lsn-strict")
+    file = rig.directory / MOUNTED
+    file.write_text(text_of([session])[MOUNTED])
+    worker = await configured(rig, file).start()
+    nan = b'{"type": "t", "n": %d, "x": NaN}'
+    session.emit(nan % 1)
+    await rig.reaches(session, 1)
+    file.write_text(text_of([session], events={"strict_json": True, "exclude": "noise"})[MOUNTED])
+    worker.reload()
+    await until(_said(worker, "config.reloaded"), "it is taken up")
+    assert worker.said("config.reloaded")[0]["changed"] == "events.exclude, events.strict_json"
+    ids = [session.emit(nan % 2), session.emit({"type": "noise"}), session.emit({"type": "t", "n": 3})]
+    await rig.reaches(session, 2)
+    assert [one["data"] for one in await rig.entries(session)] == [(nan % 1).decode(), '{"type": "t", "n": 3}']
+    ((entry, letter),) = await rig.raw_entries(keys_of(session).dead_letter)
+    assert (letter[b"id"].decode(), letter[b"reason"], letter[b"data"]) == (ids[0], b"invalid_json", nan % 2)
+    assert letter[b"detail"] == b"NaN at byte 27 is no JSON (RFC 8259)"
+    assert (await rig.verify(session, recorded=False)).ok
+    told = await steer(rig, "dead-letters", "replay", entry.decode(), "--sessions", session.session_id, code=0)
+    assert "1 published" in told.output
+    assert (await rig.entries(session))[-1]["data"] == (nan % 2).decode()
+    assert (await rig.verify(session, recorded=False)).ok
+    assert len(session.connections) == 1
 
 
 async def test_a_key_that_is_rotated_in_the_secrets_directory_serves_the_next_connection(rig: Rig) -> None:

@@ -25,6 +25,7 @@ from tests.soak.follower import Follower, Seen
 from tests.soak.night import WITHOUT_IDS, Night, opened
 from tests.soak.orders import settle_orders
 from tests.soak.timeline import Happened, Timeline
+from tests.support.contract import breaches
 from tests.support.worker import until
 from tests.support.worker_rig import keys_of
 
@@ -86,7 +87,8 @@ async def _judge(night: Night) -> bool:
     report = await night.rig.verify(*night.with_ids, settle=SETTLE_SECONDS)
     print(render_text(report))
     lenient = await _nothing_lost(night)
-    return flowing and lenient and report.ok and not report.pending
+    promised = await _as_promised(night)
+    return flowing and lenient and promised and report.ok and not report.pending
 
 
 async def _flows(night: Night, name: str) -> bool:
@@ -115,6 +117,13 @@ async def _nothing_lost(night: Night) -> bool:
     twice = sum(stands[data] - 1 for data in set(sent) if stands[data] > 1)
     print(f"{WITHOUT_IDS}, without ids: {len(sent)} sent, {len(lost)} lost, {twice} published again")
     return not lost
+
+
+async def _as_promised(night: Night) -> bool:
+    """Each entry, marker and dead letter against the schemas that consumers are given."""
+    count, broken = await breaches(night.rig.client)
+    print(f"contract: {count} entries and dead letters, {len(broken)} breaches", *broken[:10], sep="\n     ")
+    return not broken
 
 
 def _tell(night: Night, follower: Follower, timeline: Timeline) -> None:

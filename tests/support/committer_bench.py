@@ -11,6 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from bridge.delivery.filters import Selection
 from bridge.delivery.numbers import Numbers
 from bridge.delivery.window import Window, digest_of
 from bridge.errors import FaultKind, SinkFault
@@ -178,6 +179,7 @@ class Bench:
             numbers=self.numbers,
             sent_keys=Secrets(),
             spans=self.spans,
+            selection=Selection(),
         )
         return Committer(context, window, buffer), buffer, window
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from bridge.delivery.filters import Selection
 from bridge.delivery.numbers import Numbers
 from bridge.masking import Secrets
 from bridge.model.keys import SessionKeys, session_keys
@@ -113,6 +114,7 @@ class Rig:
                 settings=self.settings,
                 numbers=self.numbers,
                 sent_keys=self.source.sent_keys,
+                selection=Selection(),
                 gap=gap,
             )
         )

@@ -64,7 +64,6 @@ HONEST_CLOUDS = {
 CLOUD_LIES = {
     "a trace context that is none": Writer().event("e1", traceparent=TRACED.replace("00-", "ff-", 1)).stream,
     "a trace context of nobody": Writer().event("e1", traceparent=f"00-{0:032x}-{1:016x}-01").stream,
-    "an attribute that nobody writes": tampered(ce_other="1"),
     "an attribute missing": tampered(ce_time=""),
     "all attributes missing but one": Writer().event("e1", ce_id="e1").stream,
     "an attribute's trace context missing": tampered(ce_traceparent=""),

@@ -14,7 +14,9 @@ DOCUMENTS = [PROJECT / "README.md", PROJECT / ".github" / "CONTRIBUTING.md", PRO
 TOP = "|".join(sorted(re.escape(path.name) for path in PROJECT.iterdir() if path.is_dir() and path.name != ".venv"))
 
 TARGETS = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+each_document = pytest.mark.parametrize(
+    "document", [*DOCUMENTS, PROJECT / "config" / "README.md"], ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
 
 
 @each_document

@@ -232,3 +232,9 @@ def test_a_json_line_gives_the_fields_as_they_are() -> None:
         "type": "log.info",
         "data": "x" * 5000,
     }
+
+
+def test_a_field_of_a_later_release_is_left_alone() -> None:
+    """A program is given it, a person the line that he knows."""
+    assert text_line(landed(colour="red")) == text_line(landed())
+    assert json.loads(json_line(landed(colour="red")))["colour"] == "red"

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from bridge.backoff import Backoff
 from bridge.delivery.batch import records_in
-from bridge.delivery.filters import TypeFilter
+from bridge.delivery.filters import Selection
 from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.lab.simulator import Closing, Endpoint, LensStatus, Refusal, SimulatedSession, Simulator
@@ -67,7 +67,7 @@ class Read:
     place: Place = START
 
     backoff: Backoff | None = None
-    types: TypeFilter | None = None
+    selection: Selection | None = None
 
     def __post_init__(self) -> None:
         self.figures = SessionFigures(SESSION, "lens:{line-1}:events")
@@ -75,7 +75,7 @@ class Read:
         reader = Reader(
             session=SESSION,
             source=self.source,
-            intake=Intake(place=self.place, window=Window(100), secrets=Secrets(), types=self.types),
+            intake=Intake(place=self.place, window=Window(100), secrets=Secrets(), selection=self.selection),
             buffer=self.buffer,
             figures=self.figures,
             settings=self.settings,
@@ -133,12 +133,12 @@ async def start(simulator: Simulator) -> AsyncIterator[Start]:
             place: Place = START,
             source: Any = None,
             backoff: Backoff | None = None,
-            types: TypeFilter | None = None,
+            selection: Selection | None = None,
             **changes: Any,
         ) -> Read:
             settings = SourceSettings.model_validate(QUICK | {"base_url": simulator.base_url} | changes)
             used = source or await stack.enter_async_context(Recorded(settings))
-            started.append(Read(settings=settings, source=used, place=place, backoff=backoff, types=types))
+            started.append(Read(settings=settings, source=used, place=place, backoff=backoff, selection=selection))
             return started[-1]
 
         yield make
@@ -506,13 +506,15 @@ async def test_what_brings_nothing_new_is_no_progress(
     assert [wait.attempt for wait in waits] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("types", [None, TypeFilter(["*"], ["error"])])
+@pytest.mark.parametrize("selection", [None, Selection(exclude=["error"])])
 async def test_errors_that_read_differently_each_time_are_no_progress_published_or_not(
-    start: Start, waits: list[Wait], types: TypeFilter | None
+    start: Start, waits: list[Wait], selection: Selection | None
 ) -> None:
     """A server that refuses us so, with the number of the request in it, say."""
     errors = [ServerSentEvent("message", b'{"type":"error","n":%d}' % number, None, "") for number in range(4)]
-    read = await ran(start, Scripted([Opened([[one]]) for one in errors], [Active(status="RUNNING")] * 4), types=types)
+    read = await ran(
+        start, Scripted([Opened([[one]]) for one in errors], [Active(status="RUNNING")] * 4), selection=selection
+    )
     assert [wait.attempt for wait in waits] == [0, 1, 2, 3]
     assert len(read.records()) == 4
 

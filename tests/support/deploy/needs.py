@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-__all__ = ["need_module", "need_program", "need_root"]
+__all__ = ["need_module", "need_program", "need_root", "need_variable"]
 
 CI_VARIABLE = "BRIDGE_TEST_CI"
 
@@ -31,6 +31,14 @@ def need_program(name: str) -> str:
         _without(f"needs {name}")
     assert found
     return found
+
+
+def need_variable(name: str, what: str) -> str:
+    """The value of an environment variable; the test is skipped where it names nothing."""
+    value = os.environ.get(name, "")
+    if not value:
+        _without(f"needs {what}: {name} names it")
+    return value
 
 
 def need_root() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.delivery.batch import counts_in, records_in
-from bridge.delivery.filters import Router, TypeFilter
+from bridge.delivery.filters import Router, Selection, TypeFilter
 from bridge.delivery.intake import Intake
 from bridge.delivery.window import Window
 from bridge.masking import Secrets
@@ -53,10 +53,10 @@ def test_types_without_end_take_no_memory_without_end() -> None:
     assert len(filter._known) <= 1000
 
 
-def intake_of(types: TypeFilter | None = None) -> tuple[Intake, Window]:
+def intake_of(selection: Selection | None = None) -> tuple[Intake, Window]:
     """At the start of a session."""
     window = Window(100)
-    intake = Intake(place=START, window=window, secrets=Secrets(), types=types or TypeFilter(["*"], ["noise"]))
+    intake = Intake(place=START, window=window, secrets=Secrets(), selection=selection or Selection(exclude=["noise"]))
     intake.opened(resumed=False)
     return intake, window
 
@@ -95,8 +95,8 @@ def test_a_replay_of_what_was_filtered_out_is_a_replay() -> None:
 def test_events_without_an_id_count_on_over_those_that_are_filtered_out() -> None:
     """So their keys are the same whatever the filter is, today and after it has changed."""
     keys = []
-    for types in (TypeFilter(["*"], ["noise"]), TypeFilter(["*"], ["nothing"])):
-        intake, _ = intake_of(types)
+    for left_out in ("noise", "nothing"):
+        intake, _ = intake_of(Selection(exclude=[left_out]))
         accepted = intake.accept([event("t", 0, "7"), event("noise", 1), event("t", 2), event("noise", 3)], 1.0)
         keys.append([one.key for one in records_in(accepted.records)])
         assert records_in(accepted.records)[-1].ordinal == 3
@@ -105,7 +105,7 @@ def test_events_without_an_id_count_on_over_those_that_are_filtered_out() -> Non
 
 def test_what_is_no_event_is_a_dead_letter_whatever_the_filter() -> None:
     """It has no type that a pattern could name."""
-    intake, _ = intake_of(TypeFilter(["nothing"], []))
+    intake, _ = intake_of(Selection(["nothing"]))
     accepted = intake.accept([ServerSentEvent("message", b"{", "1", "1")], 1.0)
     assert [one.dead is not None for one in records_in(accepted.records)] == [True]
     assert accepted.filtered == 0
