@@ -41,8 +41,8 @@ class Entry(NamedTuple):
     where there was none. ``rewound``: the id behind which a person has put the place here (``0`` for the start), and
     whether events may stand behind this marker once more. ``wrong``: what its own fields say against it.
     ``dead_letter``: the entry id it had as a dead letter, before a person had it published; empty for all others.
-    ``stream``: the key where it stands, of a session that writes to several. ``unknown``: fields that a later release may
-    write.
+    ``stream``: the key where it stands, of a session that writes to several. ``unknown``: fields that a later release
+    may write.
     """
 
     entry: str
