@@ -8,7 +8,13 @@ __all__ = ["CLOUD_LIES", "HONEST_CLOUDS", "TRACED"]
 
 TRACED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE = {"traceparent": TRACED, "ce_traceparent": TRACED}
-ODD = {"100%": "100%25", "tab\there": "tab%09here", "\ufffe\x85": "%EF%BF%BE%C2%85", "\U0001ffff": "%F0%9F%BF%BF"}
+ODD = {
+    "100%": "100%25",
+    "tab\there": "tab%09here",
+    "\ufffe\x85": "%EF%BF%BE%C2%85",
+    "\U0001ffff": "%F0%9F%BF%BF",
+    "\U0010ffff": "%F4%8F%BF%BF",
+}
 
 
 def clouded(writer: Writer, **more: str) -> Stream:

@@ -149,6 +149,7 @@ async def test_an_end_waits_for_no_collector_that_hangs(monkeypatch: pytest.Monk
             await provider.aclose()
         turning.cancel()
         assert turns > 3
+        assert "last spans" in [thread.name for thread in threading.enumerate()], "who still waits is a thread"
 
 
 def test_what_the_extra_cannot_do_is_refused() -> None:
