@@ -55,7 +55,7 @@ class AsyncConsumer:
         self._stopped, self._done = asyncio.Event(), asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
         self._out: list[Entry] = []
-        self._entered = False
+        self._managed = False
 
     @property
     def dead_letters(self) -> str:
@@ -111,7 +111,7 @@ class AsyncConsumer:
             self._client = None
 
     async def __aenter__(self) -> Self:
-        self._entered = True
+        self._managed = True
         return self
 
     async def __aexit__(
@@ -120,7 +120,6 @@ class AsyncConsumer:
         if isinstance(error, Exception) and self._out and self._client is not None:
             with contextlib.suppress(redis.RedisError, redis.exceptions.RedisClusterException, OSError, ConsumerError):
                 await self.fail(error, *self._out)
-        self._entered = False
         await self.close()
 
     async def _batches(self, size: int) -> AsyncIterator[list[Entry]]:
@@ -132,7 +131,7 @@ class AsyncConsumer:
                 await self._run(self._member.acknowledge(batch))
                 self._out = []
         finally:
-            if not self._entered:
+            if not self._managed:
                 await self.close()
 
     async def _run(self, program: Program[T]) -> T:
@@ -150,7 +149,7 @@ class AsyncConsumer:
             reply = error = None
             match request:
                 case Pause(seconds, through_stop):
-                    await _until(self._done if through_stop else self._stopped, seconds)
+                    await (asyncio.sleep(seconds) if through_stop else _until(self._stopped, seconds))
                 case Call(words):
                     try:
                         reply = await self._call(words)

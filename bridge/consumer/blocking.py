@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
@@ -67,7 +68,7 @@ class Consumer:
         self._beating: threading.Thread | None = None
         self._broken: BaseException | None = None
         self._out: list[Entry] = []
-        self._entered = False
+        self._managed = False
 
     @property
     def dead_letters(self) -> str:
@@ -126,7 +127,7 @@ class Consumer:
             self._client = None
 
     def __enter__(self) -> Self:
-        self._entered = True
+        self._managed = True
         return self
 
     def __exit__(
@@ -135,7 +136,6 @@ class Consumer:
         if isinstance(error, Exception) and self._out and self._client is not None:
             with contextlib.suppress(redis.RedisError, redis.exceptions.RedisClusterException, OSError, ConsumerError):
                 self.fail(error, *self._out)
-        self._entered = False
         self.close()
 
     def _batches(self, size: int) -> Iterator[list[Entry]]:
@@ -147,7 +147,7 @@ class Consumer:
                 self._run(self._member.acknowledge(batch))
                 self._out = []
         finally:
-            if not self._entered:
+            if not self._managed:
                 self.close()
 
     def _run(self, program: Program[T]) -> T:
@@ -165,7 +165,7 @@ class Consumer:
             reply = error = None
             match request:
                 case Pause(seconds, through_stop):
-                    (self._done if through_stop else self._stopped).wait(seconds)
+                    time.sleep(seconds) if through_stop else self._stopped.wait(seconds)
                 case Call(words):
                     try:
                         reply = self._call(words)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bridge.consumer.core.asking import Asking
 from bridge.consumer.core.calls import Program
-from bridge.consumer.core.faults import ConsumerError, GroupMissingError
+from bridge.consumer.core.faults import ConsumerError, GroupMissingError, told
 from bridge.consumer.core.group import Group
 from bridge.consumer.core.limits import Limits
 from bridge.consumer.core.member import Member, dead_letter_key
@@ -57,7 +57,7 @@ class Membership:
         return dead_letter_key(self.stream, self.member.group.name)
 
     def status(self) -> Program[Status]:
-        """How it stands. Raises ConsumerError."""
+        """How it stands. Raises ConsumerError, also while Redis is away."""
         counts = self.member.counts
         while True:
             try:
@@ -65,6 +65,10 @@ class Membership:
             except GroupMissingError:
                 yield from self.member.group.make()
                 continue
+            except ConsumerError:
+                raise
+            except Exception as error:
+                raise told(error, self.stream, self.asking.where) from error
             return Status(
                 lag=stand.lag,
                 pending=stand.pending,

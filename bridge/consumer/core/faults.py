@@ -8,6 +8,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     ConnectionError,
+    NoPermissionError,
     NoScriptError,
     RedisClusterException,
     TimeoutError,
@@ -74,10 +75,12 @@ _PASSING = frozenset(
 def told(error: Exception, stream: str, where: str) -> ConsumerError:
     """One sentence for a person: what, where, what to do."""
     text = str(error).rstrip(".") or type(error).__name__
+    if meaning(error) is Meaning.PASSES:
+        return ConsumerError(f"Redis at {where} does not answer for {stream}: {text}")
     if isinstance(error, AuthenticationError) or "password" in text or text.startswith(("NOAUTH", "WRONGPASS")):
         return ConsumerError(f"Redis at {where} refuses user or password ({text}): check the address of the consumer")
     if "WRONGTYPE" in text:
         return ConsumerError(f"{stream} in Redis at {where} is no stream ({text}): check the name of the stream")
-    if type(error).__name__ == "NoPermissionError" or text.startswith("NOPERM"):
+    if isinstance(error, NoPermissionError):
         return ConsumerError(f"Redis at {where} does not permit what a consumer of {stream} does: {text}")
     return ConsumerError(f"Redis at {where} refuses to read {stream}: {text}")

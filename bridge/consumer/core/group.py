@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.consumer.core.asking import Asking
+from bridge.consumer.core.asking import Asking, Patience
 from bridge.consumer.core.calls import Program
 
 __all__ = ["Group", "Stand", "before"]
@@ -15,7 +15,7 @@ log = logging.getLogger("bridge.consumer")
 
 
 class Stand:
-    """What `look.lua` tells. ``lag`` and ``pending`` are entries; no ``lag`` where Redis does not know it (below 7.0)."""
+    """What `look.lua` tells. ``lag`` and ``pending`` are entries; no ``lag`` where Redis knows none (below 7.0)."""
 
     __slots__ = ("lag", "newest", "newest_seq", "pending", "settled")
 
@@ -46,14 +46,16 @@ class Group:
         A stream that was emptied meanwhile is read from its beginning. Raises ConsumerError.
         """
         start = self._asking.limits.start
-        made = yield from self._asking.run("make", self.name, start, self._settled, *self._witness)
+        made = yield from self._asking.run(
+            "make", self.name, start, self._settled, *self._witness, patience=Patience.TO_THE_STOP
+        )
         if made and self._settled:
             text = made.decode()
             log.warning("group.made_again stream=%s group=%s from=%s", self._asking.stream, self.name, text)
 
-    def look(self, *, patient: bool = True) -> Program[Stand]:
-        """How it stands. Raises GroupMissingError, ConsumerError."""
-        stand = Stand((yield from self._asking.run("look", self.name, patient=patient)))
+    def look(self) -> Program[Stand]:
+        """How it stands. Raises GroupMissingError, ConsumerError, and what redis-py raises while Redis is away."""
+        stand = Stand((yield from self._asking.run("look", self.name, patience=Patience.NONE)))
         self._settled = stand.settled
         return stand
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.consumer.core.asking import Asking
+from bridge.consumer.core.asking import Asking, Patience
 from bridge.consumer.core.calls import Pause, Program, Word
 from bridge.consumer.core.entries import Entry, NotAnEntryError, parse
 from bridge.consumer.core.faults import GroupMissingError, Meaning, meaning
@@ -62,7 +62,6 @@ class Member:
     def __init__(self, name: str, group: Group, asking: Asking, *, in_order: bool) -> None:
         self.name = name
         self.counts = Counts()
-        self.stopping = False
         self.group = group
         self._asking = asking
         self._limits = asking.limits
@@ -82,12 +81,11 @@ class Member:
 
     def stop(self) -> None:
         """Nothing more is fetched; safe in a signal handler."""
-        self._asking.stop_at = time.monotonic() + self._limits.stop_seconds
-        self.stopping = True
+        self._asking.stop()
 
     def next(self, size: int) -> Program[list[Entry]]:
         """The next entries, at most ``size`` of them; none after a stop. What comes again comes alone."""
-        while not self.stopping:
+        while not self._asking.stopping:
             if self._queue:
                 yield from self._revalidate()
                 if taken := self._hand_out(size):
@@ -97,7 +95,7 @@ class Member:
             except GroupMissingError:
                 yield from self.group.make()
             except Exception as error:
-                if not (self._asking.stop_at and meaning(error) is Meaning.PASSES):
+                if meaning(error) is not Meaning.PASSES:  # what passes is told of after a stop only
                     raise
             else:
                 if taken:
@@ -113,7 +111,7 @@ class Member:
             try:
                 yield from self._asking.ask("XACK", self._asking.stream, self.group.name, *ids)
             except Exception as error:
-                if not self.stopping or meaning(error) is not Meaning.PASSES:
+                if not self._asking.stopping or meaning(error) is not Meaning.PASSES:
                     raise
                 log.warning("stop.cut_short stream=%s entries=%d: they come again", self._asking.stream, len(part))
                 return
@@ -135,15 +133,14 @@ class Member:
                 "entry.failed stream=%s entries=%d error=%s", self._asking.stream, len(again), type(error).__name__
             )
             retry = self._limits.retry_seconds
+            back = [(one, one.deliveries) for one in again]
+            if self._in_order:  # what stands behind comes again too, and was not tried
+                back += [(one, one.deliveries - 1) for one in self._queue]
+                self._queue.clear()
+            yield from self._release(back, max(0, self._limits.claim_after_ms - round(retry * 1000)))
+            self._claim_at = min(self._claim_at, time.monotonic() + retry)
             if self._in_order:
-                with self._lock:
-                    self._queue.clear()
-                    self._held.clear()  # all that is pending comes again, the oldest first
                 yield Pause(retry)
-            else:
-                idle = max(0, self._limits.claim_after_ms - round(retry * 1000))
-                yield from self._release([(one, one.deliveries) for one in again], idle)
-                self._claim_at = min(self._claim_at, time.monotonic() + retry)
 
     def beat(self) -> Program[None]:
         """Tell that those in hand are worked on, let go of what others have taken over, and look at the group."""
@@ -157,10 +154,10 @@ class Member:
             ]
         try:
             if ids:
-                lost = yield from self._asking.run("keep", self.group.name, self.name, *ids, patient=False)
+                lost = yield from self._asking.run("keep", self.group.name, self.name, *ids, patience=Patience.NONE)
                 self._let_go([one.decode() for one in lost])
             self._kept_at = now
-            yield from self.group.look(patient=False)
+            yield from self.group.look()
         except GroupMissingError:
             self._kept_at = now
         except Exception as error:
@@ -172,7 +169,8 @@ class Member:
         with self._lock:
             back = [(one.entry, one.entry.deliveries - (not one.handed_out)) for one in self._held.values()]
             self._queue.clear()
-        self._asking.stop_at = self._asking.stop_at or time.monotonic() + self._limits.stop_seconds
+        if not self._asking.stopping:
+            self._asking.stop()
         yield from self._release(back, self._limits.claim_after_ms, leave=True)
 
     def _in_parallel(self, size: int) -> Program[list[Entry]]:
@@ -182,6 +180,7 @@ class Member:
         reply = yield from asking.ask(
             *("XREADGROUP", "GROUP", self.group.name, self.name, "COUNT", max(size, limits.prefetch)),
             *("BLOCK", max(1, round(limits.block_seconds * 1000)), "STREAMS", asking.stream, ">"),
+            patience=Patience.TO_THE_STOP,
         )
         yield from self._take_in(_entries(reply))
         return self._hand_out(size)
@@ -189,7 +188,9 @@ class Member:
     def _claim(self) -> Program[Entry | None]:
         """One abandoned entry; None where none was found this time."""
         limits = self._limits
-        reply = yield from self._asking.run("claim", self.group.name, self.name, limits.claim_after_ms, self._cursor)
+        reply = yield from self._asking.run(
+            "claim", self.group.name, self.name, limits.claim_after_ms, self._cursor, patience=Patience.TO_THE_STOP
+        )
         self._cursor = reply[0].decode()
         self.counts.trimmed += int(reply[1])
         if len(reply) == 2:
@@ -206,7 +207,9 @@ class Member:
     def _in_turn(self, size: int) -> Program[list[Entry]]:
         limits, asking = self._limits, self._asking
         count = max(size, limits.prefetch)
-        reply = yield from asking.run("ordered", self.group.name, self.name, limits.claim_after_ms, count)
+        reply = yield from asking.run(
+            "ordered", self.group.name, self.name, limits.claim_after_ms, count, patience=Patience.TO_THE_STOP
+        )
         match reply[0]:
             case b"NEW":
                 yield from self._take_in([(id.decode(), _fields(flat)) for id, flat in reply[1]])
@@ -216,7 +219,10 @@ class Member:
                 return [entry] if entry else []
             case b"EMPTY":
                 block = max(1, round(limits.block_seconds * 1000))
-                yield from asking.ask("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", asking.stream, reply[1])
+                yield from asking.ask(
+                    *("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", asking.stream, reply[1]),
+                    patience=Patience.TO_THE_STOP,
+                )
             case b"TRIMMED":
                 self.counts.trimmed += 1
             case b"BUSY":
