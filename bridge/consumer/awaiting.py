@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -52,6 +52,7 @@ class AsyncConsumer:
         self._member = self._membership.member
         self._source, self._limits = source, limits or Limits()
         self._client: AsyncClient | None = None
+        self._beside: Sequence[redis.asyncio.Redis] = ()
         self._stopped, self._done = asyncio.Event(), asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
         self._out: list[Entry] = []
@@ -107,7 +108,8 @@ class AsyncConsumer:
             with contextlib.suppress(redis.RedisError, redis.exceptions.RedisClusterException, OSError, ConsumerError):
                 await self._run(self._member.leave())
             if isinstance(self._source, str):
-                await self._client.aclose()
+                for one in (self._client, *self._beside):
+                    await one.aclose()
             self._client = None
 
     async def __aenter__(self) -> Self:
@@ -160,7 +162,8 @@ class AsyncConsumer:
         client = self._client
         if client is None:
             given = self._source
-            client = self._client = open_async_client(given, self._limits) if isinstance(given, str) else given
+            client, self._beside = open_async_client(given, self._limits) if isinstance(given, str) else (given, ())
+            self._client = client
         if not isinstance(client, redis.asyncio.RedisCluster):
             try:
                 return await client.execute_command(*words)  # type: ignore[no-untyped-call]

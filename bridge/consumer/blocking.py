@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
@@ -64,6 +64,7 @@ class Consumer:
         self._member = self._membership.member
         self._source, self._limits = source, limits or Limits()
         self._client: Client | None = None
+        self._beside: Sequence[redis.Redis] = ()
         self._stopped, self._done = threading.Event(), threading.Event()
         self._beating: threading.Thread | None = None
         self._broken: BaseException | None = None
@@ -123,7 +124,8 @@ class Consumer:
             with contextlib.suppress(redis.RedisError, redis.exceptions.RedisClusterException, OSError, ConsumerError):
                 self._run(self._member.leave())
             if isinstance(self._source, str):
-                self._client.close()
+                for one in (self._client, *self._beside):
+                    one.close()
             self._client = None
 
     def __enter__(self) -> Self:
@@ -174,7 +176,8 @@ class Consumer:
 
     def _call(self, words: tuple[Any, ...]) -> Any:
         if self._client is None:
-            self._client = open_client(self._source, self._limits) if isinstance(self._source, str) else self._source
+            given = self._source
+            self._client, self._beside = open_client(given, self._limits) if isinstance(given, str) else (given, ())
         if not isinstance(self._client, redis.RedisCluster):
             try:
                 return self._client.execute_command(*words)  # type: ignore[no-untyped-call]

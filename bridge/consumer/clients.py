@@ -5,6 +5,7 @@ None of them tries again by itself: a read that is sent twice would be given ent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import redis
@@ -27,35 +28,37 @@ AsyncClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.RedisCluster"
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 10.0
 
 
-def open_client(url: str, limits: Limits) -> Client:
-    """Nothing is sent yet, but to a cluster, which is asked for its slots. Raises ConsumerError for a bad address."""
+def open_client(url: str, limits: Limits) -> tuple[Client, Sequence[redis.Redis]]:
+    """A client, and those with which it asks the Sentinels, to be closed with it.
+
+    Nothing is sent yet, but to a cluster, which is asked for its slots. Raises ConsumerError for a bad address.
+    """
     address = _address(url)
     options = _options(address, limits) | {"retry": Retry(NoBackoff(), 0)}
     match address.topology:
         case Topology.CLUSTER:
             options.pop("retry")
             nodes = [ClusterNode(one.host, one.port) for one in address.endpoints]  # type: ignore[no-untyped-call]
-            return redis.RedisCluster(
-                startup_nodes=nodes, require_full_coverage=False, retry=Retry(NoBackoff(), 0), **options
-            )
+            retry = Retry(NoBackoff(), 0)
+            return redis.RedisCluster(startup_nodes=nodes, require_full_coverage=False, retry=retry, **options), ()
         case Topology.SENTINEL:
             named: Any = redis.Sentinel([], db=address.database, **options)  # type: ignore[no-untyped-call]
             sentinel = {key: value for key, value in options.items() if key not in ("username", "password")}
             named.sentinels = [redis.Redis(host=one.host, port=one.port, **sentinel) for one in address.endpoints]
             found: redis.Redis = named.master_for(address.service, retry=options["retry"])
-            return found
+            return found, named.sentinels
         case Topology.SINGLE:
-            return redis.Redis(db=address.database, **_place(address), **options)
+            return redis.Redis(db=address.database, **_place(address), **options), ()
 
 
-def open_async_client(url: str, limits: Limits) -> AsyncClient:
+def open_async_client(url: str, limits: Limits) -> tuple[AsyncClient, Sequence[redis.asyncio.Redis]]:
     """The same for asyncio. Raises ConsumerError for a bad address."""
     address = _address(url)
     options = _options(address, limits) | {"retry": AsyncRetry(NoBackoff(), 0)}
     match address.topology:
         case Topology.CLUSTER:
             nodes = [AsyncClusterNode(one.host, one.port) for one in address.endpoints]
-            return redis.asyncio.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+            return redis.asyncio.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options), ()
         case Topology.SENTINEL:
             asked: Any = redis.asyncio.Sentinel  # which has no types
             named = asked([], db=address.database, **options)
@@ -64,9 +67,9 @@ def open_async_client(url: str, limits: Limits) -> AsyncClient:
                 redis.asyncio.Redis(host=one.host, port=one.port, **sentinel) for one in address.endpoints
             ]
             found: redis.asyncio.Redis = named.master_for(address.service)
-            return found
+            return found, named.sentinels
         case Topology.SINGLE:
-            return redis.asyncio.Redis(db=address.database, **_place(address), **options)
+            return redis.asyncio.Redis(db=address.database, **_place(address), **options), ()
 
 
 def place_of(source: str | Client | AsyncClient) -> str:

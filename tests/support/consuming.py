@@ -73,7 +73,7 @@ def take(
     return taken
 
 
-def eventually(condition: Callable[[], bool], what: str, *, timeout: float = 60.0) -> None:
+def eventually(condition: Callable[[], bool], what: str, *, timeout: float = 30.0) -> None:
     """Return when the condition holds."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -290,7 +290,10 @@ class Member:
     def _release(self, back: Sequence[tuple[Entry, int]], idle_ms: int, *, leave: bool = False) -> Program[None]:
         pairs = [word for entry, deliveries in back for word in (entry.entry_id, deliveries)]
         with contextlib.suppress(GroupMissingError):
-            yield from self._asking.run("release", self.group.name, self.name, idle_ms, int(leave), *pairs)
+            patience = Patience.TO_THE_END if back else Patience.NONE
+            yield from self._asking.run(
+                "release", self.group.name, self.name, idle_ms, int(leave), *pairs, patience=patience
+            )
         self._let_go([entry.entry_id for entry, _ in back])
 
     def _let_go(self, ids: Iterable[str]) -> None:
