@@ -81,6 +81,6 @@ def told(error: Exception, stream: str, where: str) -> ConsumerError:
         return ConsumerError(f"Redis at {where} refuses user or password ({text}): check the address of the consumer")
     if "WRONGTYPE" in text:
         return ConsumerError(f"{stream} in Redis at {where} is no stream ({text}): check the name of the stream")
-    if isinstance(error, NoPermissionError):
+    if isinstance(error, NoPermissionError) or "can't run this command" in text or "NOPERM" in text:  # in a script
         return ConsumerError(f"Redis at {where} does not permit what a consumer of {stream} does: {text}")
     return ConsumerError(f"Redis at {where} refuses to read {stream}: {text}")
