@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 __all__ = ["Ended", "Entry", "Event", "Gap", "Marker", "NotAnEntryError", "parse"]
@@ -13,7 +14,9 @@ __all__ = ["Ended", "Entry", "Event", "Gap", "Marker", "NotAnEntryError", "parse
 _KNOWN = frozenset(
     (b"id", b"session_id", b"name", b"seq", b"type", b"data", b"received_at", b"event", b"dead_letter", b"traceparent")
 )
+_ALWAYS = 6  # fields of every entry; newer bridges add `name` to each
 _MARKER_TYPE, _MARKER_ID = "bridge.", "bridge-"
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 class NotAnEntryError(ValueError):
@@ -44,7 +47,7 @@ class Entry:
     dead_letter: str | None = None
     traceparent: str | None = None
     deliveries: int = 1
-    extra: Mapping[str, bytes] = field(default_factory=dict)
+    extra: Mapping[str, bytes] = field(default_factory=lambda: _NOTHING)
 
     @property
     def identity(self) -> tuple[str, int, str]:
@@ -118,6 +121,7 @@ _MARKERS: Mapping[str, type[Marker]] = {"bridge.gap": Gap, "bridge.session.ended
 
 def parse(stream: str, entry_id: str, fields: Mapping[bytes, bytes], deliveries: int = 1) -> Entry:
     """An entry as Redis gives it. Raises NotAnEntryError for what no bridge has written."""
+    name = fields.get(b"name")
     try:
         entry = Event(
             stream=stream,
@@ -128,9 +132,10 @@ def parse(stream: str, entry_id: str, fields: Mapping[bytes, bytes], deliveries:
             type=fields[b"type"].decode(),
             data=fields[b"data"],
             received_at=float(fields[b"received_at"]),
+            name=None if name is None else name.decode(),
             deliveries=deliveries,
         )
-        if len(fields) > 6:
+        if len(fields) > _ALWAYS + (name is not None):
             _optional(entry, fields)
     except KeyError as error:
         raise NotAnEntryError(f"it has no field {error.args[0].decode()}") from None
@@ -142,8 +147,6 @@ def parse(stream: str, entry_id: str, fields: Mapping[bytes, bytes], deliveries:
 def _optional(entry: Event, fields: Mapping[bytes, bytes]) -> None:
     if (event := fields.get(b"event")) is not None:
         entry.event = event.decode()
-    if (name := fields.get(b"name")) is not None:
-        entry.name = name.decode()
     if (letter := fields.get(b"dead_letter")) is not None:
         entry.dead_letter = letter.decode()
     if (parent := fields.get(b"traceparent")) is not None:

@@ -49,13 +49,6 @@ class Counts:
     last_seq: dict[str, int] = field(default_factory=dict)  # by session id: of the last entry acknowledged here
 
 
-@dataclass(slots=True)
-class _Held:
-    entry: Entry
-    since: float
-    handed_out: bool = False
-
-
 class Member:
     """``name`` is unique in the group. ``in_order``: one member of the group works on the stream at a time."""
 
@@ -68,11 +61,10 @@ class Member:
         self._in_order = in_order
         self._dead = dead_letter_key(asking.stream, group.name)
         self._queue: deque[Entry] = deque()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Entry] = {}  # those that wait in the queue, and those that are worked on
         self._lock = threading.Lock()
-        self._kept_at = self._claim_at = time.monotonic()
+        self._kept_at = self._claim_at = self._handed_out_at = time.monotonic()
         self._cursor = "0-0"
-        self._newest = "0-0"
 
     @property
     def beat_seconds(self) -> float:
@@ -147,11 +139,9 @@ class Member:
         now = time.monotonic()
         longest = self._limits.work_seconds
         with self._lock:
-            ids = [
-                id
-                for id, held in self._held.items()
-                if longest is None or not held.handed_out or now - held.since < longest
-            ]
+            ids = list(self._held)
+            if longest is not None and now - self._handed_out_at >= longest:  # what is worked on hangs
+                ids = [one.entry_id for one in self._queue]
         try:
             if ids:
                 lost = yield from self._asking.run("keep", self.group.name, self.name, *ids, patience=Patience.NONE)
@@ -167,7 +157,8 @@ class Member:
     def leave(self) -> Program[None]:
         """Give back what is in hand, so that others have it at once, and leave the group."""
         with self._lock:
-            back = [(one.entry, one.entry.deliveries - (not one.handed_out)) for one in self._held.values()]
+            waiting = {one.entry_id for one in self._queue}
+            back = [(one, one.deliveries - (id in waiting)) for id, one in self._held.items()]
             self._queue.clear()
         if not self._asking.stopping:
             self._asking.stop()
@@ -250,7 +241,7 @@ class Member:
         if not self._held:
             self._kept_at = now
         with self._lock:
-            self._held.update((one.entry_id, _Held(one, now)) for one in entries)
+            self._held.update((one.entry_id, one) for one in entries)
         self._queue.extend(entries)
         if found:
             self.group.read(*found[-1])
@@ -259,11 +250,10 @@ class Member:
 
     def _hand_out(self, size: int) -> list[Entry]:
         taken: list[Entry] = []
-        now = time.monotonic()
+        self._handed_out_at = time.monotonic()
         while self._queue and len(taken) < size:
             entry = self._queue.popleft()
-            if (held := self._held.get(entry.entry_id)) is not None:  # else another member has taken it over
-                held.handed_out, held.since = True, now
+            if entry.entry_id in self._held:  # else another member has taken it over
                 taken.append(entry)
         return taken
 
