@@ -1,7 +1,8 @@
-"""Services that read with `bridge.consumer`: each event has its effect once, whoever is killed, in SQLite and PostgreSQL.
+"""Services that read with `bridge.consumer`: each event has its effect once, whoever is killed.
 
-The members are processes of their own. While events flow they are killed, frozen for longer than it takes to be taken
-for dead, and stopped; so is the bridge; and Redis is killed and comes back as it was some seconds before.
+Their databases are SQLite and PostgreSQL, their members are processes of their own. While events flow they are killed,
+frozen for longer than it takes to be taken for dead, and stopped; so is the bridge; and Redis is killed and comes back
+as it was some seconds before.
 """
 
 from __future__ import annotations
@@ -167,7 +168,12 @@ async def test_each_event_has_its_effect_once_whoever_is_killed(
     print(f"fault seed {fault_seed}")
     sessions = [own_rig.simulator.create_session(name) for name in ("lsn-a", "lsn-b")]
     worker = await own_rig.worker(*sessions, stream__key=STREAM, commit__max_events=20).start()
-    given = {"url": own_rig.server.url, "stream": STREAM, "in_order": in_order, "batch": fault_random.choice([1, 20])}
+    given: dict[str, Any] = {
+        "url": own_rig.server.url,
+        "stream": STREAM,
+        "in_order": in_order,
+        "batch": fault_random.choice([1, 20]),
+    }
     label = "order" if in_order else "beside"
     services = [
         Service(group=f"lite_{label}", dialect=Dialect.SQLITE, database=str(tmp_path / "lite.db"), **given),
@@ -214,7 +220,8 @@ async def test_a_crash_between_work_and_acknowledgement_repeats_nothing(
         await rig.client.xadd(STREAM, fields)  # type: ignore[arg-type]
     database = postgres if dialect is Dialect.POSTGRES else str(tmp_path / "service.db")
     group = f"crash_{dialect}_{dies}_{place}"
-    service = Service(url=rig.server.url, stream=STREAM, group=group, dialect=dialect, database=database, place=place, dies=dies)  # fmt: skip
+    given: dict[str, Any] = {"url": rig.server.url, "stream": STREAM, "group": group, "database": database}
+    service = Service(dialect=dialect, place=place, dies=dies, **given)
     async with running([service], 1, tmp_path) as [first]:
         assert await first.ended() == -signal.SIGKILL
         second = Member(Service(**{**_fields(service), "dies": ""}), tmp_path / "second.log")

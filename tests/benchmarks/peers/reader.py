@@ -1,4 +1,4 @@
-"""A service that reads a stream in batches of 100. `python -m tests.benchmarks.peers.reader REDIS_URL STREAM EVENTS KIND`
+"""A service that reads in batches of 100: `python -m tests.benchmarks.peers.reader REDIS_URL STREAM EVENTS KIND`.
 
 KIND is `plain` (XREADGROUP and XACK in a loop, with redis-py, as README shows it), or `bridge.consumer` in one of its
 forms: `kit`, `order`, `asyncio`. It prints, as JSON, how many seconds that took, and how many of CPU; the sum of the
