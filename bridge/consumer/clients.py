@@ -25,7 +25,7 @@ __all__ = ["AsyncClient", "Client", "open_async_client", "open_client", "place_o
 Client: TypeAlias = "redis.Redis | redis.RedisCluster"
 AsyncClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.RedisCluster"
 
-_CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 10.0
+_CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 5.0
 
 
 def open_client(url: str, limits: Limits) -> tuple[Client, Sequence[redis.Redis]]:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bridge.consumer.core.asking import Asking, Patience
 from bridge.consumer.core.calls import Pause, Program, Word
@@ -24,13 +24,15 @@ from bridge.model.keys import hash_tag
 
 __all__ = ["Counts", "Member", "dead_letter_key"]
 
+T = TypeVar("T")
+
 log = logging.getLogger("bridge.consumer")
 
 _SIGNS_OF_LIFE = 3  # in the time after which a member is taken for dead
 _LOOKS = 4  # for abandoned entries, in the same time
 _BUSY_SECONDS = 0.25  # before asking again for a stream that another member works on
 _DETAIL_CHARACTERS = 1000
-_ACKS_PER_CALL = 1000
+_IDS_PER_CALL = 1000  # some services refuse more than 3,999 arguments
 
 
 def dead_letter_key(stream: str, group: str) -> str:
@@ -97,8 +99,7 @@ class Member:
     def acknowledge(self, entries: Iterable[Entry]) -> Program[None]:
         """Their work is done. Those that are not in hand any more are left out."""
         mine = [one for one in entries if one.entry_id in self._held]
-        for begin in range(0, len(mine), _ACKS_PER_CALL):
-            part = mine[begin : begin + _ACKS_PER_CALL]
+        for part in _parts(mine):
             ids = [one.entry_id for one in part]
             try:
                 yield from self._asking.ask("XACK", self._asking.stream, self.group.name, *ids)
@@ -143,8 +144,8 @@ class Member:
             if longest is not None and now - self._handed_out_at >= longest:  # what is worked on hangs
                 ids = [one.entry_id for one in self._queue]
         try:
-            if ids:
-                lost = yield from self._asking.run("keep", self.group.name, self.name, *ids, patience=Patience.NONE)
+            for part in _parts(ids):
+                lost = yield from self._asking.run("keep", self.group.name, self.name, *part, patience=Patience.NONE)
                 self._let_go([one.decode() for one in lost])
             self._kept_at = now
             yield from self.group.look()
@@ -278,18 +279,23 @@ class Member:
             log.warning("entry.buried stream=%s entry=%s reason=%s", self._asking.stream, entry_id, reason)
 
     def _release(self, back: Sequence[tuple[Entry, int]], idle_ms: int, *, leave: bool = False) -> Program[None]:
-        pairs = [word for entry, deliveries in back for word in (entry.entry_id, deliveries)]
+        patience = Patience.TO_THE_END if back else Patience.NONE
         with contextlib.suppress(GroupMissingError):
-            patience = Patience.TO_THE_END if back else Patience.NONE
-            yield from self._asking.run(
-                "release", self.group.name, self.name, idle_ms, int(leave), *pairs, patience=patience
-            )
+            for part in _parts(back) if back else [back]:
+                pairs = [word for entry, deliveries in part for word in (entry.entry_id, deliveries)]
+                yield from self._asking.run(
+                    "release", self.group.name, self.name, idle_ms, int(leave), *pairs, patience=patience
+                )
         self._let_go([entry.entry_id for entry, _ in back])
 
     def _let_go(self, ids: Iterable[str]) -> None:
         with self._lock:
             for one in ids:
                 self._held.pop(one, None)
+
+
+def _parts(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (items[at : at + _IDS_PER_CALL] for at in range(0, len(items), _IDS_PER_CALL))
 
 
 def _entries(reply: Any) -> list[tuple[str, Mapping[bytes, bytes]]]:

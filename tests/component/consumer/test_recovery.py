@@ -15,10 +15,13 @@ from bridge.consumer import AsyncConsumer, Consumer, ConsumerError, Entry, Limit
 from bridge.lab.redis_server import RedisServer
 from bridge.store.nodes.slots import slot_of
 from tests.support.consuming import FAST, GROUP, STREAM, add_events, eventually, seqs, take
+from tests.support.permissions import WORD, rules_of
 from tests.support.topology.clustered import Clustered
 from tests.support.topology.stage import patient_client
 from tests.support.topology.watched import Watched
 from tests.support.worker import until
+
+CONSUMER = "bridge-consumer"
 
 
 class Reading:
@@ -62,6 +65,7 @@ def test_a_redis_that_was_emptied_is_read_from_its_beginning(
     eventually(reading.settled(5), "all are worked on")
     reading.consumer._run(reading.consumer._member.beat())
     client.flushall()
+    reading.consumer._run(reading.consumer._member.beat())  # meets no stream at all
     add_events(client, 5, first=6)
     eventually(reading.settled(10), "the new ones too")
     assert reading.end() == list(range(1, 11))
@@ -176,6 +180,30 @@ async def test_what_only_a_person_can_mend_is_told_at_once(tmp_path: Path) -> No
             with pytest.raises(ConsumerError, match=told):
                 async with AsyncConsumer(address, STREAM, GROUP, limits=FAST) as consumer:
                     await anext(aiter(consumer))
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+async def test_the_user_in_the_readme_is_permitted_enough(in_order: bool) -> None:
+    """All that a consumer does: a group made, read, claimed, failed, buried, looked at and left."""
+    async with RedisServer(arguments=["--user", CONSUMER, *rules_of(CONSUMER)]) as server:
+        url = f"redis://{CONSUMER}:{WORD}@127.0.0.1:{server.port}/0"
+
+        def everything() -> None:
+            with redis.Redis(port=server.port) as client:
+                add_events(client, 3)
+                for kind in ("threads", "asyncio"):
+                    assert sorted(set(seqs(take(kind, url, 3, in_order=in_order)))) == [1, 2, 3]
+                    client.xgroup_setid(STREAM, GROUP, "0")
+                client.xreadgroup(GROUP, "killed", {STREAM: ">"}, count=2)
+                with Consumer(url, STREAM, GROUP, in_order=in_order, limits=FAST) as consumer:
+                    for entry in consumer:
+                        if entry.seq == 2:
+                            consumer.fail(ValueError(), entry)
+                        if client.exists(consumer.dead_letters):
+                            consumer.stop()
+                    consumer.status()
+
+        await asyncio.to_thread(everything)
 
 
 @pytest.mark.parametrize("in_order", [False, True])

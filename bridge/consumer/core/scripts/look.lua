@@ -6,7 +6,9 @@
 
 local stream, group = KEYS[1], ARGV[1]
 local groups = redis.pcall('XINFO', 'GROUPS', stream)
-if groups.err then return redis.error_reply(groups.err) end
+if groups.err then -- a stream that is gone has taken its groups along
+  return redis.error_reply(string.find(groups.err, 'no such key', 1, true) and 'NOGROUP no such stream' or groups.err)
+end
 for _, flat in ipairs(groups) do
   local one = {}
   for n = 1, #flat, 2 do one[flat[n]] = flat[n + 1] end
