@@ -35,8 +35,9 @@ class Consumer:
                 work(entry)
 
     ``source`` is an address as in the bridge's ``redis.url`` (``redis://``, ``rediss://``, ``unix://``,
-    ``redis+sentinel://host,host/service``, ``redis+cluster://host,host``), or a client of redis-py that answers in
-    bytes, tries nothing again by itself, and waits for an answer longer than ``limits.block_seconds``.
+    ``redis+sentinel://host,host/service``, ``redis+cluster://host,host``); user and password in it are those of the
+    servers of data. Or it is a client of redis-py, with certificates of its own, say, or a password for the Sentinels:
+    one that answers in bytes, tries nothing again by itself, and waits longer than ``limits.block_seconds``.
 
     ``in_order``: one member at a time works on the stream, entry after entry; when it dies the next one goes on where
     it stood. Else all members work side by side, and entries of one session may overtake each other.

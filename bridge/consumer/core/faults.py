@@ -72,6 +72,9 @@ _PASSING = frozenset(
 )
 
 
+_REFUSED_IN_A_SCRIPT = ("can't run this command", "has no permissions", "NOPERM")  # as servers differ
+
+
 def told(error: Exception, stream: str, where: str) -> ConsumerError:
     """One sentence for a person: what, where, what to do."""
     text = str(error).rstrip(".") or type(error).__name__
@@ -81,6 +84,6 @@ def told(error: Exception, stream: str, where: str) -> ConsumerError:
         return ConsumerError(f"Redis at {where} refuses user or password ({text}): check the address of the consumer")
     if "WRONGTYPE" in text:
         return ConsumerError(f"{stream} in Redis at {where} is no stream ({text}): check the name of the stream")
-    if isinstance(error, NoPermissionError) or "can't run this command" in text or "NOPERM" in text:  # in a script
+    if isinstance(error, NoPermissionError) or any(words in text for words in _REFUSED_IN_A_SCRIPT):
         return ConsumerError(f"Redis at {where} does not permit what a consumer of {stream} does: {text}")
     return ConsumerError(f"Redis at {where} refuses to read {stream}: {text}")

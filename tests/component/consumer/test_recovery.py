@@ -15,10 +15,10 @@ from bridge.consumer import AsyncConsumer, Consumer, ConsumerError, Entry, Limit
 from bridge.lab.redis_server import RedisServer
 from bridge.store.nodes.slots import slot_of
 from tests.support.consuming import FAST, GROUP, STREAM, add_events, eventually, seqs, take
-from tests.support.permissions import WORD, rules_of
+from tests.support.permissions import TOPOLOGIES, WORD, rules_of
 from tests.support.topology.clustered import Clustered
 from tests.support.topology.stage import patient_client
-from tests.support.topology.watched import Watched
+from tests.support.topology.watched import Watched, asked
 from tests.support.worker import until
 
 CONSUMER = "bridge-consumer"
@@ -279,8 +279,10 @@ async def test_sentinels_are_followed_over_a_failover(in_order: bool) -> None:
 
 @pytest.mark.parametrize("in_order", [False, True])
 async def test_a_cluster_is_followed_when_a_slot_moves_and_a_primary_dies(in_order: bool) -> None:
-    """The stream's slot goes to another primary, which is killed then."""
+    """The stream's slot goes to another primary, which is killed then. The README's user is enough for that."""
     async with Clustered() as cluster, patient_client(cluster.url) as client:
+        for node in cluster.nodes:
+            await asked(node, "ACL", "SETUSER", CONSUMER, *rules_of(CONSUMER, TOPOLOGIES["cluster"]))
 
         async def trouble() -> None:
             slot = slot_of(STREAM)
@@ -290,7 +292,7 @@ async def test_a_cluster_is_followed_when_a_slot_moves_and_a_primary_dies(in_ord
             await target.kill()
             await cluster.another_takes_over(target, STREAM.replace("events", "probe"))
 
-        await _survives(cluster.url, client, trouble, in_order)
+        await _survives(cluster.url.replace("://", f"://{CONSUMER}:{WORD}@"), client, trouble, in_order)
 
 
 async def _survives(url: str, client: Any, trouble: Callable[[], Any], in_order: bool) -> None:
