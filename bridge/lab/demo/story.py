@@ -86,7 +86,7 @@ class Story:
     def reader_killed(self, reader: str) -> None:
         """SIGKILL, to a member of the service that reads."""
         self.reader_kills += 1
-        self.tell(f"{reader} killed (SIGKILL) with events in hand: the other member will take them over", Tone.BAD)
+        self.tell(f"{reader} killed (SIGKILL) at its work: the other member takes over what it had in hand", Tone.BAD)
 
     def paused(self, worker: str) -> None:
         """SIGSTOP."""
