@@ -33,6 +33,7 @@ class Group:
     def __init__(self, name: str, asking: Asking) -> None:
         self.name = name
         self._asking = asking
+        self.known = False  # it was there once: where it is gone, nothing may be skipped
         self._settled = ""
         self._witness: tuple[str, bytes, bytes] = ("", b"", b"")
 
@@ -45,13 +46,16 @@ class Group:
 
         A stream that was emptied meanwhile is read from its beginning. Raises ConsumerError.
         """
-        start = self._asking.limits.start
+        start = "0" if self.known else self._asking.limits.start
         made = yield from self._asking.run(
             "make", self.name, start, self._settled, *self._witness, patience=Patience.TO_THE_STOP
         )
-        if made and self._settled:
+        if made:
             text = made.decode()
-            log.warning("group.made_again stream=%s group=%s from=%s", self._asking.stream, self.name, text)
+            if self.known:
+                log.warning("group.made_again stream=%s group=%s from=%s", self._asking.stream, self.name, text)
+            self._settled = self._settled or text
+            self.known = True
 
     def look(self) -> Program[Stand]:
         """How it stands. Raises GroupMissingError, ConsumerError, and what redis-py raises while Redis is away."""

@@ -174,6 +174,7 @@ class Member:
             *("BLOCK", max(1, round(limits.block_seconds * 1000)), "STREAMS", asking.stream, ">"),
             patience=Patience.TO_THE_STOP,
         )
+        self.group.known = True
         yield from self._take_in(_entries(reply))
         return self._hand_out(size)
 
@@ -202,6 +203,7 @@ class Member:
         reply = yield from asking.run(
             "ordered", self.group.name, self.name, limits.claim_after_ms, count, patience=Patience.TO_THE_STOP
         )
+        self.group.known = True
         match reply[0]:
             case b"NEW":
                 yield from self._take_in([(id.decode(), _fields(flat)) for id, flat in reply[1]])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
 import pytest
 import redis
 
-from bridge.consumer import Consumer, ConsumerError, Ended, Entry, Event, Gap, Limits
+from bridge.consumer import AsyncConsumer, Consumer, ConsumerError, Ended, Entry, Event, Gap, Limits
 from bridge.lab.redis_server import RedisServer
 from bridge.store.nodes.slots import slot_of
 from tests.support.consuming import FAST, GROUP, STREAM, add, add_events, eventually, seqs, take
@@ -160,6 +161,27 @@ def test_a_stop_loses_nothing_and_repeats_nothing(redis_server: RedisServer, cli
     assert sorted(seqs(first) + seqs(second)) == list(range(1, 11))
     assert {one.deliveries for one in second} == {1}
     assert len(client.xinfo_consumers(STREAM, GROUP)) <= 1  # who has nothing left is no member any more
+
+
+async def test_a_task_that_is_cancelled_gives_back_what_it_has(redis_server: RedisServer, client: redis.Redis) -> None:
+    """At once; what was in work counts as delivered, what was not does not."""
+    add_events(client, 5)
+    begun = asyncio.Event()
+    limits = Limits(claim_after_seconds=3600, block_seconds=0.05)
+
+    async def work() -> None:
+        async with AsyncConsumer(redis_server.url, STREAM, GROUP, limits=limits) as consumer:
+            async for _entry in consumer:
+                begun.set()
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await asyncio.wait_for(begun.wait(), 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    taken = await asyncio.to_thread(take, "threads", redis_server.url, 5, limits=limits)
+    assert {one.seq: one.deliveries for one in taken} == {1: 2, 2: 1, 3: 1, 4: 1, 5: 1}
 
 
 def test_a_break_acknowledges_nothing(redis_server: RedisServer, client: redis.Redis) -> None:

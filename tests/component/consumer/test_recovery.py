@@ -98,6 +98,20 @@ def test_a_stream_that_is_not_there_yet_is_waited_for(redis_server: RedisServer,
     assert reading.end() == [1, 2]
 
 
+def test_one_that_began_with_what_comes_next_skips_nothing_when_redis_was_emptied(
+    redis_server: RedisServer, client: redis.Redis
+) -> None:
+    """Before it had read anything: what stands there then has come since."""
+    add_events(client, 3)
+    limits = Limits(start="$", block_seconds=0.05, claim_after_seconds=0.4, backoff_max_seconds=0.1)
+    with Consumer(redis_server.url, STREAM, GROUP, limits=limits) as consumer:
+        consumer.status()
+        assert consumer._run(consumer._member._in_parallel(1)) == []
+        client.flushall()
+        add_events(client, 2, first=4)
+        assert consumer._run(consumer._member.next(5))[0].seq == 4
+
+
 def test_a_group_may_begin_with_what_comes_next(redis_server: RedisServer, client: redis.Redis) -> None:
     """What stands there is not for it."""
     add_events(client, 3)
@@ -162,6 +176,21 @@ def test_a_stop_ends_while_redis_is_away(redis_server: RedisServer) -> None:
     reading = Reading("redis://127.0.0.1:1/0")
     eventually(lambda: reading.consumer._membership.asking.faults > 0, "it has tried")
     assert reading.end() == []
+
+
+async def test_wrong_credentials_are_told_by_a_cluster_and_behind_sentinels_too() -> None:
+    """Not waited out as an outage."""
+    async with Clustered() as cluster, Watched() as watched:
+        secret = watched.url.split("@")[0].removeprefix("redis+sentinel://")
+        for address in (
+            cluster.url.replace("://", "://somebody:wrong-word@"),
+            watched.url.replace(secret, "somebody:wrong-word"),
+        ):
+            with pytest.raises(ConsumerError, match="refuses user or password"):
+                await asyncio.to_thread(list, Consumer(address, STREAM, GROUP, limits=FAST))
+            with pytest.raises(ConsumerError, match="refuses user or password"):
+                async with AsyncConsumer(address, STREAM, GROUP, limits=FAST) as consumer:
+                    await anext(aiter(consumer))
 
 
 async def test_what_only_a_person_can_mend_is_told_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ local stream, group, start, settled, witness, id, seq = KEYS[1], ARGV[1], ARGV[2
 if settled ~= '' then
   start = '0' -- Redis was emptied: what stands there now has come since
   local found = redis.pcall('XRANGE', stream, witness, witness)
-  if not found.err and found[1] then
+  if witness == '' then -- nothing was read yet: the entry behind which the group began has to stand there
+    found = redis.pcall('XRANGE', stream, settled, settled)
+    if not found.err and found[1] then start = settled end
+  elseif not found.err and found[1] then
     local one = {}
     for n = 1, #found[1][2], 2 do one[found[1][2][n]] = found[1][2][n + 1] end
     if one.id == id and one.seq == seq then start = settled end
