@@ -142,7 +142,7 @@ class Member:
         with self._lock:
             ids = list(self._held)
             if longest is not None and now - self._handed_out_at >= longest:  # what is worked on hangs
-                ids = [one.entry_id for one in self._queue]
+                ids = [one.entry_id for one in list(self._queue)]  # a copy: the work goes on beside this
         try:
             for part in _parts(ids):
                 lost = yield from self._asking.run("keep", self.group.name, self.name, *part, patience=Patience.NONE)
