@@ -12,9 +12,10 @@ from bridge.errors import BridgeError
 __all__ = ["add_demo_command"]
 
 _DEMO = """\
-It starts a Redis, a simulated lens API that drops connections at random, and two workers. While events flow it kills
-one worker, pauses one for longer than its lease, and kills one again; the other worker takes over each time. Then it
-compares every entry in Redis with what the API has sent. Nothing leaves this machine, nothing is left behind.
+It starts a Redis, a simulated lens API that drops connections at random, two workers, and a service of two members that
+reads. While events flow it kills one worker, one member of the service, pauses a worker for longer than its lease, and
+kills one again; the others take over each time. Then it compares every entry in Redis, and what the service has worked
+on, with what the API has sent. Nothing leaves this machine, nothing is left behind.
 It needs: pip install 'lens-bridge[demo]', which brings a Redis too where the PATH has no redis-server
 
 examples:

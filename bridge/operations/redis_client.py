@@ -12,8 +12,8 @@ from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import RedisClusterException, RedisError
 
 from bridge.errors import BridgeError, ConfigurationError
+from bridge.model.redis_address import Topology
 from bridge.settings import RedisSettings
-from bridge.settings.redis_address import Topology
 
 __all__ = ["Client", "check_contact", "open_client"]
 

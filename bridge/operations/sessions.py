@@ -14,12 +14,12 @@ from bridge.masking import Secrets
 from bridge.model.found import FIELD, key_of_found, parse_found, sessions_of
 from bridge.model.keys import NAME_PATTERN, SessionKeys
 from bridge.model.place import Session
+from bridge.model.redis_address import Topology
 from bridge.model.registered import Registered, is_name
 from bridge.operations.glances import Glance, glance
 from bridge.settings import Settings
 from bridge.settings.contradictions import checked_keys
 from bridge.settings.loading import hide_secrets
-from bridge.settings.redis_address import Topology
 from bridge.store.fleet.sessions import Change, SessionBook
 from bridge.store.link import RedisLink
 

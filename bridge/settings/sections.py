@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bridge.model.redis_address import RedisAddress, redis_address, redis_url
 from bridge.settings.kinds import (
     COUNTED,
     KIB,
@@ -31,7 +32,6 @@ from bridge.settings.kinds import (
     secret,
 )
 from bridge.settings.process import AdminSettings, LogSettings, MetricsSettings, TracingSettings, WorkerSettings
-from bridge.settings.redis_address import RedisAddress, redis_address, redis_url
 from bridge.settings.values import (
     api_base_url,
     name_template,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from bridge.settings.redis_address import Topology
+from bridge.model.redis_address import Topology
 from bridge.settings.reference import named
 from bridge.settings.sections import RedisSettings, SessionSettings, Settings, StreamSettings
 from bridge.settings.values import listed, misread_placeholder, speaks_tls

@@ -17,7 +17,7 @@ from typing import Any, cast
 import hiredis
 
 from bridge.errors import FaultKind, Meaning, SinkFault
-from bridge.settings.redis_address import Endpoint
+from bridge.model.redis_address import Endpoint
 from bridge.store.replies import fault_of
 
 __all__ = ["Argument", "Connection", "Hear", "pack"]

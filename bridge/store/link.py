@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from bridge.errors import Meaning, SinkFault
 from bridge.masking import Secrets
+from bridge.model.redis_address import Topology
 from bridge.settings import RedisSettings
-from bridge.settings.redis_address import Topology
 from bridge.store.connection import Argument, Hear, pack
 from bridge.store.nodes.access import Access
 from bridge.store.nodes.cluster import Cluster

@@ -8,8 +8,10 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,13 +20,14 @@ import pytest
 
 from bridge.lab.demo.report import Judgement, judge, judgement_json, judgement_text
 from bridge.lab.demo.screen import PlainDisplay
+from bridge.lab.service import prepare
 from bridge.lab.simulator import Profile, SimulatedSession
 from bridge.model.place import Session
 from tests.support.worker import ROOT, until
 from tests.support.worker_rig import Rig, keys_of
 
 EVENTS = 120
-MEMBERS = 4  # Redis, the guard and two workers
+MEMBERS = 6  # Redis, the guard, two workers and two readers
 
 
 async def start(*arguments: str, temporary: Path, **variables: str) -> Process:
@@ -75,6 +78,10 @@ async def test_a_short_demo_survives_its_kills_and_says_so(tmp_path: Path) -> No
     assert told["takeovers"] >= 1
     assert {one["name"] for one in told["sessions"]} == {"activity", "machine-state", "embeddings"}
     assert all(one["sent"] == one["published"] > 0 for one in told["sessions"])
+    assert told["reader_kills"] == 1
+    assert told["service"]["ok"]
+    assert told["service"]["worked"] == sum(one["sent"] for one in told["sessions"])
+    assert set(told["service"]["members"]) == {"reader-1", "reader-2"}
     assert sum(one["reconnects"] for one in told["sessions"]) > told["takeovers"], "no connection was dropped"
     lines = progress.decode().splitlines()
     assert lines[-1].strip() == "verdict: exactly once"
@@ -151,6 +158,31 @@ async def test_the_verdict_is_yes_only_as_long_as_no_entry_is_there_twice(rig: R
     assert bad.tallies[0].twice
     assert any(f"entry {copy.decode()}" in line for line in told(bad))
     assert re.match(r" *verdict: not exactly once: \d duplicate", told(bad)[-1])
+
+
+async def test_the_verdict_is_no_when_the_service_has_done_something_twice_or_not_at_all(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """However well all stands in Redis."""
+    session = await delivered(rig)
+    database = tmp_path / "service.db"
+    prepare(database)
+    one = Session(name=session.session_id, session_id=session.session_id)
+    sent = [(session.session_id, seq, event.id or "", "reader-1") for seq, event in enumerate(session.record, 1)]
+
+    async def verdict(rows: list[tuple[str, int, str, str]]) -> Judgement:
+        with closing(sqlite3.connect(database)) as db, db:
+            db.execute("DELETE FROM worked")
+            db.executemany("INSERT INTO worked VALUES (?, ?, ?, ?)", rows)
+        return await judge(rig.client, rig.simulator, [one], settle_seconds=0.0, database=database)
+
+    assert (await verdict(sent)).exact
+    for rows, twice, missing in ([*sent, sent[7]], 1, 0), (sent[:-1], 0, 1):
+        judgement = await verdict(rows)
+        assert not judgement.exact
+        assert (judgement.work.twice, judgement.work.missing) == (twice, missing) if judgement.work else False
+        assert judgement.verdict.startswith("not exactly once: ")
+        assert judgement_json(judgement)["service"]["ok"] is False
 
 
 async def test_the_verdict_is_no_when_an_event_has_not_landed(rig: Rig) -> None:

@@ -16,6 +16,7 @@ PEER_STREAM = "peer"
 OURS = "Lens Bridge"
 SDK = "SDK reader, XADD each"
 BARE_LOOP = "bare loop"
+PLAIN = "XREADGROUP and XACK, redis-py"
 _SMALL_ENTRY = 4096
 
 

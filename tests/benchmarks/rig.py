@@ -65,6 +65,11 @@ class Rig:
         """Where its Redis is."""
         return self._server.url
 
+    @property
+    def server_pid(self) -> int:
+        """The process of its Redis."""
+        return self._server.pid
+
     def sample(self, stream: str, entries: int) -> list[str]:
         """Keep so many entries of a bridge for the limit to write. Returns one: field, value, field, value, …"""
         replies = cast("list[tuple[bytes, dict[bytes, bytes]]]", self.client.xrange(stream, count=entries))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from bridge.model.redis_address import Topology
 from bridge.settings import RedisSettings
-from bridge.settings.redis_address import Topology
 from tests.deploy.chart import Release, render, with_values
 from tests.deploy.chart_values import CHART
 from tests.deploy.test_chart_refusals import case, chart_refuses, worker_refuses

@@ -1,7 +1,7 @@
 """`lens-bridge demo`: the whole bridge on this machine, with real processes that are killed while events flow.
 
-A real Redis, a simulated lens API that drops connections, two real workers. Nothing is needed beforehand, nothing
-leaves this machine, nothing is left behind.
+A real Redis, a simulated lens API that drops connections, two real workers, and a service of two that reads. Nothing is
+needed beforehand, nothing leaves this machine, nothing is left behind.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from bridge.lab.demo.scene import Scene
 from bridge.lab.demo.screen import Display, display_for, draw, picture
 from bridge.lab.demo.story import DemoError, Story
 from bridge.lab.demo.watch import Watch
-from bridge.lab.demo.workers import DemoWorker, guard, running
+from bridge.lab.demo.workers import DemoReader, DemoWorker, guard, running
 from bridge.lab.redis_server import RedisServer
+from bridge.lab.service import prepare
 from bridge.lab.simulator import SimulatedSession, Simulator
 from bridge.masking import Secrets
 from bridge.model.keys import session_keys
@@ -79,6 +80,8 @@ class _Stage:
     simulator: Simulator
     simulated: dict[str, SimulatedSession]
     workers: Sequence[DemoWorker]
+    readers: Sequence[DemoReader]
+    database: Path
     story: Story
     watch: Watch
 
@@ -97,7 +100,13 @@ async def _staged(options: DemoOptions) -> AsyncIterator[_Stage]:
         workers = [DemoWorker(f"worker-{number}", settings, story, process_group) for number in (1, 2)]
         simulated = open_lenses(simulator, seed)
         watch = Watch(client, simulated, workers, story, seed=seed, seconds=options.seconds)
-        await stack.enter_async_context(running(workers))
+        database = server.directory / "service.db"
+        prepare(database)
+        streams = [session_keys(TEMPLATE, lens.session).events for lens in LENSES]
+        arguments = [server.url, str(database), *streams]
+        readers = [DemoReader(f"reader-{number}", arguments, story, process_group) for number in (1, 2)]
+        watch.readers(readers, database)
+        await stack.enter_async_context(running([*workers, *readers]))
         yield _Stage(
             seed=seed,
             server=server,
@@ -105,6 +114,8 @@ async def _staged(options: DemoOptions) -> AsyncIterator[_Stage]:
             simulator=simulator,
             simulated=simulated,
             workers=workers,
+            readers=readers,
+            database=database,
             story=story,
             watch=watch,
         )
@@ -150,20 +161,27 @@ async def _demo(options: DemoOptions) -> bool:
 async def _perform(stage: _Stage, options: DemoOptions) -> Judgement:
     """The play itself: events flow, workers fall, the dust settles, and everything is compared."""
     story = stage.story
-    story.tell("a Redis, a simulated lens API and two workers start on this machine")
+    story.tell("a Redis, a simulated lens API, two workers and a service of two readers start on this machine")
     await story.until(lambda: all(story.owned_by(one.name) for one in stage.workers), "both workers have a session")
     story.begin()
     story.tell("events begin to flow")
     play(stage.simulated)
-    await disturb(stage.workers, story, options.seconds, random.Random(stage.seed))
+    await disturb(stage.workers, stage.readers, story, options.seconds, random.Random(stage.seed))
     await story.reach(max(options.seconds, story.elapsed + LATE_SECONDS))
     for session in stage.simulated.values():
         session.pause()
     story.tell("no more events are sent; the last ones may land")
     await _settled(stage)
-    story.tell("comparing what stands in Redis with what the lens API has sent, entry by entry")
+    story.tell("comparing what stands in Redis and what the service did with what the lens API has sent, one by one")
     sessions = [lens.session for lens in LENSES]
-    return await judge(stage.client, stage.simulator, sessions, template=TEMPLATE, takeovers=story.takeovers)
+    return await judge(
+        stage.client,
+        stage.simulator,
+        sessions,
+        template=TEMPLATE,
+        takeovers=story.takeovers,
+        database=stage.database,
+    )
 
 
 async def _settled(stage: _Stage) -> None:
@@ -181,6 +199,7 @@ def _as_json(judgement: Judgement, stage: _Stage) -> dict[str, object]:
         "seconds": round(story.elapsed, 1),
         "kills": story.kills,
         "pauses": story.pauses,
+        "reader_kills": story.reader_kills,
         "takeovers": story.takeovers.total(),
         "handovers": story.handovers,
         "fenced": story.fenced,

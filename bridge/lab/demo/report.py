@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
@@ -12,6 +14,7 @@ from rich.text import Text
 
 from bridge.lab.demo.screen import table
 from bridge.lab.demo.story import Tone
+from bridge.lab.service import Work, read_work
 from bridge.lab.simulator import SimulatedSession, Simulator
 from bridge.model.place import Session
 from bridge.verify import stream_targets, verify
@@ -40,12 +43,14 @@ class Judgement:
 
     tallies: tuple[Tally, ...]
     report: Report
+    work: Work | None = None  # of the service that read, where one did
 
     @property
     def exact(self) -> bool:
         """Everything that was sent stands in Redis, once, unchanged, in order, and nothing else does."""
         clean = self.report.ok and not any(one.gaps for one in self.report.sessions)
-        return clean and all(one.sent == one.published > 0 for one in self.tallies)
+        landed = clean and all(one.sent == one.published > 0 for one in self.tallies)
+        return landed and (self.work is None or self.work.exact)
 
     @property
     def verdict(self) -> str:
@@ -54,6 +59,8 @@ class Judgement:
             return "exactly once"
         if not self.report.ok:
             return self.report.verdict
+        if self.work is not None and not self.work.exact and all(one.sent == one.published for one in self.tallies):
+            return f"not exactly once: {_worked(self.work)}"
         sent, published = sum(one.sent for one in self.tallies), sum(one.published for one in self.tallies)
         return f"not exactly once: {sent:,} events were sent and {published:,} have landed"
 
@@ -66,8 +73,12 @@ async def judge(
     template: str = "lens:{<name>}:events",
     takeovers: Mapping[str, int] | None = None,
     settle_seconds: float = 15.0,
+    database: Path | None = None,
 ) -> Judgement:
-    """Compare, entry by entry. ``takeovers`` are those seen, by session name. Raises VerifyError."""
+    """Compare, entry by entry. ``takeovers`` are those seen, by session name. Raises VerifyError.
+
+    ``database``: of the service that read, which is held against what was sent as well.
+    """
     control = simulator.control_url.removesuffix("/control")
     report = await verify(
         client, stream_targets(template, sessions), simulator_url=control, settle_seconds=settle_seconds
@@ -77,7 +88,9 @@ async def judge(
         _tally(by_id[one.session_id], simulator.sessions[one.session_id], (takeovers or {}).get(one.name, 0))
         for one in sessions
     ]
-    return Judgement(tallies=tuple(tallies), report=report)
+    sent = {one.session_id: {event.id or "" for event in simulator.sessions[one.session_id].record} for one in sessions}
+    work = await asyncio.to_thread(read_work, database, sent) if database is not None else None
+    return Judgement(tallies=tuple(tallies), report=report, work=work)
 
 
 def _tally(found: SessionReport, simulated: SimulatedSession, takeovers: int) -> Tally:
@@ -119,7 +132,15 @@ def _meaning(judgement: Judgement) -> Text:
     if not judgement.exact:
         return Text("\n".join(f"  {line}" for line in render_text(judgement.report).splitlines()) + "\n")
     total = sum(one.sent for one in judgement.tallies)
-    return Text(f"  {total:,} events compared with the API's record: same ids, bytes and order.", Tone.DIM)
+    text = Text(f"  {total:,} events compared with the API's record: same ids, bytes and order.", Tone.DIM)
+    if judgement.work is not None:
+        text.append(f"\n  The service: {_worked(judgement.work)}.")
+    return text
+
+
+def _worked(work: Work) -> str:
+    counts = f"{work.done:,} events worked on, {work.twice:,} twice, {work.missing + work.unknown:,} missing or unknown"
+    return f"{counts}; {work.again:,} came again and were recognised"
 
 
 def judgement_json(judgement: Judgement) -> dict[str, Any]:
@@ -129,4 +150,10 @@ def judgement_json(judgement: Judgement) -> dict[str, Any]:
         "verdict": judgement.verdict,
         "sessions": [asdict(one) for one in judgement.tallies],
         "verify": as_json(judgement.report),
+        "service": _work_json(judgement.work) if judgement.work else None,
     }
+
+
+def _work_json(work: Work) -> dict[str, object]:
+    counts = {"twice": work.twice, "missing": work.missing, "unknown": work.unknown, "again": work.again}
+    return {"ok": work.exact, "worked": work.done, **counts, "members": dict(work.by)}

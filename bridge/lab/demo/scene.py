@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bridge.lab.demo.story import Happening
 
-__all__ = ["Gauge", "Newest", "Scene", "SessionView", "WorkerView"]
+__all__ = ["Gauge", "Newest", "ReaderView", "Scene", "SessionView", "WorkerView"]
 
 RATE_SECONDS = 1.0  # over which the rate is measured
 READINGS = 50  # at most within that time
@@ -49,6 +49,17 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderView:
+    """One member of the service that reads, at one moment. ``worked``: on so many events."""
+
+    name: str
+    state: str
+    up: bool
+    pid: int | None
+    worked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Everything at one moment. ``span_seconds``: how long the demo will last, or has lasted if that is longer."""
 
@@ -58,6 +69,7 @@ class Scene:
     sessions: tuple[SessionView, ...]
     workers: tuple[WorkerView, ...]
     happenings: tuple[Happening, ...]
+    readers: tuple[ReaderView, ...] = ()
 
 
 class Gauge:

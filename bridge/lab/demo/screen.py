@@ -47,7 +47,7 @@ def draw(scene: Scene, width: int, height: int | None = None) -> Group:
 
     Each row is one line, however narrow the screen is, so the lines can be counted.
     """
-    tables = [_sessions(scene, width), _newest(scene), _workers(scene)]
+    tables = [_sessions(scene, width), _newest(scene), _workers(scene), *_readers(scene)]
     if height is not None and _lines(tables) + _LEAST_STORY > height:
         tables.pop(1)  # of a small screen the newest entries can be spared most easily
     if height is not None and _lines(tables) + _LEAST_STORY > height:
@@ -201,9 +201,19 @@ def _workers(scene: Scene) -> Table:
     return drawn
 
 
+def _readers(scene: Scene) -> list[Table]:
+    if not scene.readers:
+        return []
+    drawn = table(*[""] * 4, right=(3,))
+    for one in scene.readers:
+        state = Text(f"{'●' if one.up else '○'} {one.state}", Tone.GOOD if one.up else Tone.BAD)
+        drawn.add_row(one.name, state, f"pid {one.pid or '-'}", f"worked on {one.worked:,} events")
+    return [drawn]
+
+
 def _title(scene: Scene) -> tuple[Text, Text]:
     where = f"    {scene.elapsed:.0f} s, seed {scene.seed}"
-    way = "  lens API (simulated, drops connections)  →  two workers  →  Redis Streams"
+    way = "  lens API (simulated, drops connections)  →  two workers  →  Redis Streams  →  a service of two"
     return _one_line(("  lens-bridge demo", Tone.BOLD), (where, Tone.DIM)), _one_line((way, Tone.DIM))
 
 

@@ -48,7 +48,7 @@ class Story:
         self.happenings: list[Happening] = []
         self.owners: dict[str, str] = {}  # session -> the last worker that took its lease
         self.takeovers: Counter[str] = Counter()  # session -> leases taken from a worker that was killed or paused
-        self.handovers = self.kills = self.pauses = self.fenced = 0
+        self.handovers = self.kills = self.pauses = self.fenced = self.reader_kills = 0
         self._down: dict[str, float] = {}  # worker -> when it was killed or paused
         self._clock = clock
         self._began: float | None = None
@@ -82,6 +82,11 @@ class Story:
         self.kills += 1
         self._down[worker] = self._clock()
         self.tell(f"{worker} killed (SIGKILL) while it reads {_listing(self.owned_by(worker))}", Tone.BAD)
+
+    def reader_killed(self, reader: str) -> None:
+        """SIGKILL, to a member of the service that reads."""
+        self.reader_kills += 1
+        self.tell(f"{reader} killed (SIGKILL) at its work: the other member takes over what it had in hand", Tone.BAD)
 
     def paused(self, worker: str) -> None:
         """SIGSTOP."""

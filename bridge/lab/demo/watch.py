@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 
 from redis.asyncio import Redis
 
 from bridge.lab.demo.lenses import LENSES, TEMPLATE
-from bridge.lab.demo.scene import Gauge, Newest, Scene, SessionView, WorkerView
+from bridge.lab.demo.scene import Gauge, Newest, ReaderView, Scene, SessionView, WorkerView
 from bridge.lab.demo.screen import Display
 from bridge.lab.demo.story import Story
-from bridge.lab.demo.workers import DemoWorker, WorkerState
+from bridge.lab.demo.workers import DemoReader, DemoWorker, WorkerState
+from bridge.lab.service import read_work
 from bridge.lab.simulator import SimulatedSession
 from bridge.model.keys import session_keys
 
@@ -43,7 +45,13 @@ class Watch:
         self._seed = seed
         self._seconds = seconds
         self._keys = {lens.name: session_keys(TEMPLATE, lens.session) for lens in LENSES}
+        self._readers: Sequence[DemoReader] = ()
+        self._database: Path | None = None
         self._gauges = {lens.name: Gauge() for lens in LENSES}
+
+    def readers(self, readers: Sequence[DemoReader], database: Path) -> None:
+        """Show these too; ``database`` is where they write."""
+        self._readers, self._database = readers, database
 
     @contextlib.asynccontextmanager
     async def showing(self, display: Display) -> AsyncIterator[None]:
@@ -60,9 +68,10 @@ class Watch:
             display.close()
 
     async def caught_up(self) -> bool:
-        """Everything that was sent is in Redis."""
+        """Everything that was sent is in Redis, and was worked on."""
         scene = await self.scene()
-        return all(one.sent == one.stored for one in scene.sessions)
+        sent, worked = sum(one.sent for one in scene.sessions), sum(one.worked for one in scene.readers)
+        return all(one.sent == one.stored for one in scene.sessions) and (self._database is None or worked >= sent)
 
     async def scene(self) -> Scene:
         """This moment."""
@@ -75,6 +84,7 @@ class Watch:
             sessions=tuple(self._session(name, now, newest[name]) for name in self._gauges),
             workers=tuple(self._worker(one) for one in self._workers),
             happenings=tuple(self._story.happenings),
+            readers=await self._members(),
         )
 
     async def _show(self, display: Display) -> None:
@@ -106,6 +116,21 @@ class Watch:
             owner=None if owner is None or self._story.down(owner) else owner,
             newest=newest,
             landings=gauge.landings,
+        )
+
+    async def _members(self) -> tuple[ReaderView, ...]:
+        if self._database is None:
+            return ()
+        worked = (await asyncio.to_thread(read_work, self._database)).by
+        return tuple(
+            ReaderView(
+                name=one.name,
+                state=one.state.value,
+                up=one.state is WorkerState.RUNNING,
+                pid=one.pid,
+                worked=worked.get(one.name, 0),
+            )
+            for one in self._readers
         )
 
     def _worker(self, worker: DemoWorker) -> WorkerView:

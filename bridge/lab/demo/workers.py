@@ -1,4 +1,4 @@
-"""The demo's workers: real processes of `lens-bridge run` that are killed, paused and started again."""
+"""The demo's workers and readers: real processes that are killed, paused and started again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from asyncio.subprocess import Process
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import bridge
 from bridge.lab.demo.story import Story
 from bridge.lab.redis_server import RedisServer
 
-__all__ = ["DemoWorker", "WorkerState", "guard", "running"]
+__all__ = ["DemoReader", "DemoWorker", "WorkerState", "guard", "running"]
 
 LINE_BYTES = 1024 * 1024  # a log line is far shorter; asyncio's own limit of 64 KiB would end the reading
 LAST_LINES = 10  # of the log, for the report of a worker that ended by itself
@@ -132,8 +132,56 @@ class DemoWorker:
                 self._story.lease_lost(self.name, logged["session"])
 
 
+class DemoReader:
+    """One member of the service that reads: `bridge.lab.service`. ``arguments`` are those behind its own name."""
+
+    def __init__(self, name: str, arguments: Sequence[str], story: Story, process_group: int) -> None:
+        self.name = name
+        self.state = WorkerState.STARTING
+        url, database, *streams = arguments
+        self._command = (sys.executable, "-P", "-m", "bridge.lab.service", url, database, name, *streams)
+        self._story = story
+        self._process_group = process_group
+        self._process: Process | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None while there is no process."""
+        return self._process.pid if self._process is not None else None
+
+    async def start(self) -> None:
+        """Start the process."""
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=_environment({}),
+            process_group=self._process_group,
+        )
+        self.state = WorkerState.RUNNING
+        self._watching = asyncio.create_task(self._watch(self._process), name=f"end of {self.name}")
+
+    async def kill(self) -> None:
+        """SIGKILL, with whatever it has in hand. Does nothing where there is no process."""
+        process, self._process = self._process, None
+        if process is None or self._watching is None:
+            return
+        self.state = WorkerState.KILLED
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await self._watching
+
+    async def _watch(self, process: Process) -> None:
+        _, said = await process.communicate()
+        if self._process is process:
+            last = "\n".join(said.decode(errors="replace").splitlines()[-LAST_LINES:])
+            self._story.fail(f"{self.name} ended by itself with code {process.returncode}; its last words:\n{last}")
+
+
 @contextlib.asynccontextmanager
-async def running(workers: list[DemoWorker]) -> AsyncIterator[None]:
+async def running(workers: Sequence[DemoWorker | DemoReader]) -> AsyncIterator[None]:
     """Start the workers and end them by force: what is not committed then is of no interest to a demo."""
     try:
         for worker in workers:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bridge.model.keys import SessionKeys
+from bridge.model.redis_address import Topology
 from bridge.operations.doctor.lines import Line, fault, ok, warn
 from bridge.settings import DurabilityLevel
-from bridge.settings.redis_address import Topology
 
 __all__ = [
     "KEEP_MS",

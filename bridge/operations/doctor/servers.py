@@ -11,13 +11,13 @@ from dataclasses import replace
 from bridge.errors import FaultKind, SinkFault
 from bridge.masking import Secrets
 from bridge.model.keys import SessionKeys
+from bridge.model.redis_address import Endpoint, Topology
 from bridge.operations.doctor.fitness import clock_line, durability_lines, sentinel_line, server_lines, slots_line
 from bridge.operations.doctor.lines import Level, Line, Tell, fault, from_words, ok, warn
 from bridge.operations.doctor.network import connect, is_address, reason_of, resolve, speaks_plainly
 from bridge.operations.doctor.services import service_lines
 from bridge.operations.doctor.trial import ask_permissions, try_out
 from bridge.settings import Settings
-from bridge.settings.redis_address import Endpoint, Topology
 from bridge.store.connection import pack
 from bridge.store.fleet.registry import certainly_ahead
 from bridge.store.link import RedisLink, inspected

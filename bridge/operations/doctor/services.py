@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bridge.model.redis_address import RedisAddress, Topology
 from bridge.operations.doctor.lines import Line, ok, warn
-from bridge.settings.redis_address import RedisAddress, Topology
 
 __all__ = ["service_lines"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from bridge.errors import FaultKind, Meaning, SinkFault
 from bridge.masking import Secrets
+from bridge.model.redis_address import Endpoint
 from bridge.settings import RedisSettings
-from bridge.settings.redis_address import Endpoint
 from bridge.store.connection import Connection, pack
 
 __all__ = ["Access"]

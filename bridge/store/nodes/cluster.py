@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from bridge.errors import FaultKind, SinkFault
-from bridge.settings.redis_address import Endpoint
+from bridge.model.redis_address import Endpoint
 from bridge.store.connection import Hear
 from bridge.store.nodes.access import Access
 from bridge.store.nodes.node import Node, Told, heard

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from bridge.errors import FaultKind, Meaning, SinkFault
-from bridge.settings.redis_address import Endpoint
+from bridge.model.redis_address import Endpoint
 from bridge.store.connection import Connection, Hear, pack
 from bridge.store.nodes.access import Access
 from bridge.store.nodes.node import Node, Told

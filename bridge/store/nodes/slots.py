@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bridge.model.keys import hash_tag
-from bridge.settings.redis_address import Endpoint
+from bridge.model.redis_address import Endpoint
 
 __all__ = ["SLOTS", "SlotMap", "slot_of"]
 

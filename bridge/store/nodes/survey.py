@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bridge.errors import FaultKind, SinkFault
-from bridge.settings.redis_address import Endpoint
+from bridge.model.redis_address import Endpoint
 from bridge.store.connection import pack
 from bridge.store.nodes.access import Access
 from bridge.store.nodes.slots import SlotMap

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.benchmarks.contenders import BARE_LOOP, SDK, limit_name
+from tests.benchmarks.contenders import BARE_LOOP, PLAIN, SDK, limit_name
 from tests.benchmarks.report.results import FIGURES, Ratio, Run, Scenario, Spread
 from tests.benchmarks.report.table import markdown, ratio_title, spread_text
 
@@ -41,6 +41,8 @@ GOALS = (
     Goal(scenario="fan-in", figure="rss_mib", other=None, must=160.0, aim=120.0),
     Goal(scenario="latency-1000", figure="p50_us", other=BARE_LOOP, must=1.5, aim=1.0),
     Goal(scenario="latency-1000", figure="p99_us", other=BARE_LOOP, must=1.5, aim=1.0),
+    Goal(scenario="consuming", figure="events_per_second", other=None, must=20_000.0, aim=50_000.0),
+    Goal(scenario="consuming", figure="events_per_second", other=PLAIN, must=0.4, aim=0.7),
 )
 
 

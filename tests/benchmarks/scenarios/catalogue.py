@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.benchmarks.scenarios.catch_up import CatchUp
+from tests.benchmarks.scenarios.consuming import Consuming
 from tests.benchmarks.scenarios.fan_in import FanIn
 from tests.benchmarks.scenarios.flat import Flat
 from tests.benchmarks.scenarios.latency import Latency
 from tests.benchmarks.scenarios.transport import Transport
 
-AnyScenario = CatchUp | FanIn | Flat | Latency | Transport
+AnyScenario = CatchUp | Consuming | FanIn | Flat | Latency | Transport
 
 _FLAT_EVENTS = 5_000_000
 _LATENCY_SECONDS = {10: 20, 1_000: 10, 20_000: 5}
@@ -42,6 +43,7 @@ def catalogue(*, quick: bool, events: int | None) -> list[AnyScenario]:
             for rate, length in _LATENCY_SECONDS.items()
         ),
         Transport(name="transport", title="transport, 250 B, one event a chunk", events=events or many),
+        Consuming(name="consuming", title="consuming, 250 B, batches of 100", events=events or many),
         Flat(name="flat", title="a long catch-up, 250 B, one event a chunk", events=events or _FLAT_EVENTS),
     ]
 

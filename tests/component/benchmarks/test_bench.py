@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks.contenders import BARE_LOOP, OURS, limit_name
+from tests.benchmarks.contenders import BARE_LOOP, OURS, PLAIN, limit_name
 from tests.benchmarks.report.results import Run
 from tests.benchmarks.report.stored import from_json
 from tests.support.worker import ROOT, python_environment
@@ -54,13 +54,14 @@ async def test_a_catch_up_of_a_few_hundred_events_is_measured_beside_peers_and_l
 
 async def test_latency_transports_and_a_long_run_are_measured(tmp_path: Path) -> None:
     """Each with its own figures."""
-    only = [word for name in ("latency-1000", "transport", "flat") for word in ("--only", name)]
+    only = [word for name in ("latency-1000", "transport", "consuming", "flat") for word in ("--only", name)]
     run = await bench(tmp_path, *only, "--events", "400")
-    latency, transport = run.scenarios
+    latency, transport, consuming = run.scenarios
     for name in (OURS, BARE_LOOP):
         p50, p99 = latency.rows[name]["p50_us"][0], latency.rows[name]["p99_us"][0]
         assert 0 < p50 <= p99
     assert len(transport.rows) == 2
+    assert consuming.rows.keys() >= {OURS, PLAIN}
     assert all(rounds["events_per_second"][0] > 0 for rounds in transport.rows.values())
     (flat,) = run.courses
     assert flat.rows[OURS]["events"][-1] == 400

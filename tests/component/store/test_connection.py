@@ -11,7 +11,7 @@ import pytest
 
 from bridge.errors import SinkFault
 from bridge.lab.redis_server import RedisServer
-from bridge.settings.redis_address import Endpoint
+from bridge.model.redis_address import Endpoint
 from bridge.store.connection import Connection, pack
 from tests.support.fakes import HOST, FakeRedis, fake_redis, until
 

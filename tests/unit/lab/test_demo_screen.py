@@ -12,9 +12,10 @@ from rich.console import Console, RenderableType
 
 from bridge.lab.demo.invitation import invitation
 from bridge.lab.demo.report import Judgement, Tally, judgement_text
-from bridge.lab.demo.scene import Gauge, Newest, Scene, SessionView, WorkerView
+from bridge.lab.demo.scene import Gauge, Newest, ReaderView, Scene, SessionView, WorkerView
 from bridge.lab.demo.screen import BARS, LiveDisplay, PlainDisplay, display_for, draw, picture
 from bridge.lab.demo.story import DemoError, Happening, Story
+from bridge.lab.service import Work
 from bridge.verify.report import Report
 
 SESSION = SessionView(
@@ -75,6 +76,40 @@ def texts(drawn: RenderableType, width: int = 200) -> list[str]:
     with console.capture() as capture:
         console.print(drawn)
     return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_the_members_of_the_service_are_shown_with_what_they_have_done() -> None:
+    """Also one that was killed; and a scene without them has no such lines."""
+    readers = (
+        ReaderView(name="reader-1", state="running", up=True, pid=12, worked=1234),
+        ReaderView(name="reader-2", state="killed (SIGKILL)", up=False, pid=None, worked=5),
+    )
+    lines = texts(draw(replace(SCENE, readers=readers), 110))
+    (first,) = [line for line in lines if "reader-1" in line]
+    (second,) = [line for line in lines if "reader-2" in line]
+    assert "● running" in first
+    assert "worked on 1,234 events" in first
+    assert "○ killed (SIGKILL)" in second
+    assert not [line for line in texts(draw(SCENE, 110)) if "reader" in line]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        Work(by={"reader-1": 3}, again=1, twice=1),
+        Work(by={"reader-1": 3}, again=0, missing=1),
+        Work(by={"reader-1": 3}, again=0, unknown=1),
+        Work(by={}, again=0),
+    ],
+)
+def test_the_verdict_covers_what_the_service_has_done(work: Work) -> None:
+    """All stands in Redis as it should, and the service has not done each event once."""
+    good = replace(JUDGEMENT, work=Work(by={"reader-1": 2, "reader-2": 1}, again=2))
+    assert good.exact
+    assert any("3 events worked on, 0 twice" in line for line in texts(judgement_text(good)))
+    bad = replace(JUDGEMENT, work=work)
+    assert not bad.exact
+    assert bad.verdict.startswith("not exactly once: ")
 
 
 async def test_a_lease_taken_from_a_dead_worker_is_a_takeover_with_its_time() -> None:

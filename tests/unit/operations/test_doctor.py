@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bridge.errors import ConfigurationError
 from bridge.model.keys import session_keys
 from bridge.model.place import Session
+from bridge.model.redis_address import Endpoint, Topology, redis_address
 from bridge.operations.doctor.channel import Heard, channel_line, outputs_of, session_lines, stream_line
 from bridge.operations.doctor.fitness import (
     certificate_line,
@@ -40,7 +41,6 @@ from bridge.operations.doctor.permissions import (
 from bridge.operations.doctor.services import service_lines
 from bridge.operations.doctor.trial import throwaway
 from bridge.settings import DurabilityLevel, RedisSettings, Settings
-from bridge.settings.redis_address import Endpoint, Topology, redis_address
 from bridge.store.nodes.sentinel import Vote
 from bridge.store.nodes.server import ServerFacts
 from bridge.store.nodes.slots import SlotMap, slot_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.model.redis_address import Endpoint, RedisAddress, Topology, redis_address
 from bridge.settings.loading import load, read
-from bridge.settings.redis_address import Endpoint, RedisAddress, Topology, redis_address
 from tests.support.configuration import problems, warnings
 
 SCHEMES = "must begin with redis://, rediss:// (TLS), redis+sentinel://, redis+cluster:// or unix://"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.settings.redis_address import Endpoint
+from bridge.model.redis_address import Endpoint
 from bridge.store.nodes.sentinel import Vote, candidates, elected
 from bridge.store.nodes.slots import SlotMap
 from bridge.store.nodes.survey import View, likeliest

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bridge.errors import ConfigurationError
 from bridge.model.keys import WORKERS_KEY, given_key, hash_tag, room_key, session_keys, wishes_key
 from bridge.model.place import Session
-from bridge.settings.redis_address import Endpoint
+from bridge.model.redis_address import Endpoint
 from bridge.store.nodes.slots import SLOTS, SlotMap, slot_of
 
 ASKED = Endpoint("asked.example", 7000)
