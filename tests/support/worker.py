@@ -19,7 +19,16 @@ from typing import Any, Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["DEADLINE_SECONDS", "FAST", "ROOT", "Condition", "Worker", "python_environment", "until"]
+__all__ = [
+    "DEADLINE_SECONDS",
+    "FAST",
+    "ROOT",
+    "Condition",
+    "Worker",
+    "dying_with_parent",
+    "python_environment",
+    "until",
+]
 
 Condition = Callable[[], bool | Awaitable[bool]]
 
@@ -106,7 +115,7 @@ class Worker:
         with self.log.open("ab") as log:
             self._begin = log.tell()
             self._process = await asyncio.create_subprocess_exec(
-                *_controlled_by(terminal), *_dying_with_parent(), sys.executable, "-m", "bridge", "run",
+                *_controlled_by(terminal), *dying_with_parent(), sys.executable, "-m", "bridge", "run",
                 *self._arguments, stdin=asyncio.subprocess.DEVNULL if terminal is None else terminal,
                 stdout=log, stderr=log, env=self._environment, cwd=self._code,
             )  # fmt: skip
@@ -224,7 +233,7 @@ def _controlled_by(terminal: int | None) -> list[str]:
     return [] if terminal is None else ["setsid", "--ctty"]
 
 
-def _dying_with_parent() -> list[str]:
+def dying_with_parent() -> list[str]:
     """A prefix for a command line, so that a test run that is killed leaves no worker behind (Linux)."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

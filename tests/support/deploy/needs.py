@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-__all__ = ["need_module", "need_program", "need_root", "need_variable"]
+__all__ = ["need_module", "need_program", "need_root", "need_variable", "without"]
 
 CI_VARIABLE = "BRIDGE_TEST_CI"
 
@@ -20,7 +20,7 @@ def need_module(name: str, package: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError:
-        _without(f"needs the Python package {package}")
+        without(f"needs the Python package {package}")
         raise
 
 
@@ -28,7 +28,7 @@ def need_program(name: str) -> str:
     """The path of a program on the PATH or beside this Python; the test is skipped where there is none."""
     found = shutil.which(name) or shutil.which(name, path=os.path.dirname(sys.executable))
     if found is None:
-        _without(f"needs {name}")
+        without(f"needs {name}")
     assert found
     return found
 
@@ -37,17 +37,18 @@ def need_variable(name: str, what: str) -> str:
     """The value of an environment variable; the test is skipped where it names nothing."""
     value = os.environ.get(name, "")
     if not value:
-        _without(f"needs {what}: {name} names it")
+        without(f"needs {what}: {name} names it")
     return value
 
 
 def need_root() -> None:
     """Making containers here takes root."""
     if os.geteuid() != 0:
-        _without("needs root")
+        without("needs root")
 
 
-def _without(what: str) -> None:
+def without(what: str) -> None:
+    """Skip the test for want of it; in CI, fail."""
     if os.environ.get(CI_VARIABLE) == "1":
         pytest.fail(f"{what}; {CI_VARIABLE}=1 says that it is there", pytrace=False)
     pytest.skip(what)
