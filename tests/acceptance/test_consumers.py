@@ -25,7 +25,7 @@ from bridge.consumer import Dialect
 from bridge.lab.simulator import Profile, SimulatedSession
 from tests.support.consuming_member import Service, connected, prepare
 from tests.support.postgres import postgres_server
-from tests.support.worker import ROOT, Worker, _dying_with_parent, python_environment, until
+from tests.support.worker import ROOT, Worker, dying_with_parent, python_environment, until
 from tests.support.worker_rig import Rig
 
 STREAM = "lens:{all}:events"
@@ -53,7 +53,7 @@ class Member:
         if self._process is None or self._process.returncode is not None:
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(*_dying_with_parent(), *self.service.command()),
+                    *(*dying_with_parent(), *self.service.command()),
                     stdout=log, stderr=log, env=python_environment(), cwd=ROOT,
                 )  # fmt: skip
 
