@@ -30,6 +30,7 @@ from bridge.settings.kinds import (
 )
 from bridge.settings.process import AdminSettings, LogSettings, MetricsSettings, TracingSettings, WorkerSettings
 from bridge.settings.redis_address import RedisAddress, redis_address, redis_url
+from bridge.settings.serving import ServeSettings
 from bridge.settings.values import (
     api_base_url,
     name_template,
@@ -50,6 +51,7 @@ __all__ = [
     "MetricsSettings",
     "RedisSettings",
     "RetentionSettings",
+    "ServeSettings",
     "SessionSettings",
     "Settings",
     "SourceSettings",
@@ -292,6 +294,7 @@ class Settings(BaseSettings):
     admin: AdminSettings = AdminSettings()
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
+    serve: ServeSettings = ServeSettings()
     log: LogSettings = LogSettings()
     sessions: Annotated[
         tuple[SessionSettings, ...], BeforeValidator(session_list, json_schema_input_type=SessionInput)

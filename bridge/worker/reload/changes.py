@@ -42,6 +42,9 @@ LIVE = frozenset(
 What is not here was built into something that lives as long as the process or a session does."""
 
 
+_OF_OTHERS = "serve."  # of another process, which may have the same file
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """``in_force`` is what holds from now on; ``taken`` and ``held`` are the settings that differ from what was read.
@@ -72,12 +75,14 @@ def weigh(old: Configuration, new: Configuration) -> Change:
 
 
 def difference(old: Configuration, new: Configuration) -> tuple[str, ...]:
-    """The settings that differ, sorted. An id that each reading makes up anew does not."""
+    """The settings of a worker that differ, sorted. An id that each reading makes up anew does not."""
     made_up = old.origins["worker.id"] == new.origins["worker.id"] == "default"
     return tuple(
         path
         for path in sorted(SETTINGS)
-        if _value(old.settings, path) != _value(new.settings, path) and not (path == "worker.id" and made_up)
+        if not path.startswith(_OF_OTHERS)
+        and _value(old.settings, path) != _value(new.settings, path)
+        and not (path == "worker.id" and made_up)
     )
 
 
