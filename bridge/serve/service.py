@@ -106,11 +106,11 @@ class StreamServer:
         )
         probes = _admin_application(figures, connections)
         self._admin = HttpServer(probes, _admin_address(settings), Connections(), _ADMIN_HEADERS)
+        await stack.enter_async_context(self._admin)
+        await stack.enter_async_context(self._streams)
         stack.callback(
             asyncio.create_task(_watch(reads, figures, whereabouts(settings.redis)), name="watch Redis").cancel
         )
-        await stack.enter_async_context(self._admin)
-        await stack.enter_async_context(self._streams)
         log.info(
             "serve.opened", host=own.host, port=self.port, admin_port=self.admin_port, token_asked=self._tokens.asked
         )

@@ -163,7 +163,8 @@ async def test_two_hundred_readers_get_everything_though_one_of_them_does_not_re
     served: Callable[..., Served], redis: Redis
 ) -> None:
     """Over one blocking read of Redis; what the slow one does not take is not kept for it."""
-    server = await served(serve__buffer_events=200, serve__max_connections_per_address=1000).start()
+    settings = {"serve__buffer_events": 200, "serve__max_connections_per_address": 1000}
+    server = await served(**settings, serve__write_timeout_seconds=3600).start()  # the slow one is to stay
     url, key = f"{server.url}/streams/camera-1", "lens:{camera-1}:events"
     readers = [Subscriber(url).start() for _ in range(200)]
     for one in readers:
