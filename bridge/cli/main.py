@@ -15,6 +15,7 @@ from bridge.cli.doctor import add_doctor_command
 from bridge.cli.letters import add_letter_commands
 from bridge.cli.options import ExitCode, Parser
 from bridge.cli.run import add_run_command
+from bridge.cli.serve import add_serve_command
 from bridge.cli.sessions.parsers import add_drain_command, add_sessions_commands
 from bridge.cli.simulate import add_simulate_command
 from bridge.cli.tail import add_tail_command
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add_simulate_command(commands)
     add_verify_command(commands)
     add_tail_command(commands)
+    add_serve_command(commands)
     add_sessions_commands(commands)
     add_drain_command(commands)
     add_letter_commands(commands)

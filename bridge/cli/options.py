@@ -43,6 +43,8 @@ _FLAGS = {
     "log_level": "log.level",
     "log_format": "log.format",
     "port": "admin.port",
+    "serve_host": "serve.host",
+    "serve_port": "serve.port",
 }
 
 

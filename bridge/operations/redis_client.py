@@ -15,20 +15,25 @@ from bridge.errors import BridgeError, ConfigurationError
 from bridge.model.redis_address import Topology
 from bridge.settings import RedisSettings
 
-__all__ = ["Client", "check_contact", "open_client"]
+__all__ = ["Client", "check_contact", "open_client", "whereabouts"]
 
 Client: TypeAlias = "Redis | RedisCluster"
 """Of one server, of the primary that Sentinels name, or of a cluster; it answers in bytes."""
 
 
-def open_client(settings: RedisSettings) -> AbstractAsyncContextManager[Client]:
-    """A client for what ``redis.url`` names; nothing is sent yet. Raises ConfigurationError for a bad password file."""
+def open_client(settings: RedisSettings, *, most_connections: int | None = None) -> AbstractAsyncContextManager[Client]:
+    """A client for what ``redis.url`` names; nothing is sent yet. Raises ConfigurationError for a bad password file.
+
+    ``most_connections``: at once, to each node; redis-py's own choice is a hundred.
+    """
     address = settings.address
     given = settings.password.get_secret_value() if settings.password else address.password
     options = _options(settings) | {
         "username": settings.username or address.username or None,
         "password": _password(settings.password_file, "redis.password_file", given),
     }
+    if most_connections:
+        options["max_connections"] = most_connections
     match address.topology:
         case Topology.CLUSTER:
             nodes = [ClusterNode(one.host, one.port) for one in address.endpoints]
@@ -67,12 +72,16 @@ async def check_contact(client: Client, settings: RedisSettings) -> None:
         else:
             await client.ping()
     except (RedisError, RedisClusterException, OSError) as error:
-        scheme = settings.url.get_secret_value().partition("://")[0]
-        where = f"{scheme}://{','.join(map(str, settings.address.endpoints))}"
         raise BridgeError(
-            f"cannot read Redis at {where}: {str(error).rstrip('.') or type(error).__name__}"
+            f"cannot read Redis at {whereabouts(settings)}: {str(error).rstrip('.') or type(error).__name__}"
             " - check redis.url (BRIDGE_REDIS__URL, --redis-url) and the password"
         ) from error
+
+
+def whereabouts(settings: RedisSettings) -> str:
+    """The address without what is secret in it."""
+    scheme = settings.url.get_secret_value().partition("://")[0]
+    return f"{scheme}://{','.join(map(str, settings.address.endpoints))}"
 
 
 def _options(settings: RedisSettings) -> dict[str, Any]:

@@ -37,6 +37,8 @@ def contradictions(settings: Settings) -> Iterator[str]:
         yield _both("commit.max_bytes", "commit.buffer_bytes", "a batch must fit into the buffer")
     if lease.ttl_seconds <= 3 * lease.poll_seconds:
         yield _both("lease.ttl_seconds", "lease.poll_seconds", "the first must be over three times the second")
+    if settings.serve.token and settings.serve.token_file:
+        yield _both("serve.token", "serve.token_file", "set only one")
     yield from _stream_contradictions(settings.stream)
     yield from _route_contradictions(settings.stream)
     yield from _redis_contradictions(settings.redis)

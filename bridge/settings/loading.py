@@ -150,6 +150,7 @@ def _secrets_in(settings: Settings) -> Iterator[tuple[str, str]]:
         "source.api_key": source.api_key,
         "redis.password": redis.password,
         "redis.sentinel_password": redis.sentinel_password,
+        "serve.token": settings.serve.token,
     }
     yield from ((path, secret.get_secret_value()) for path, secret in given.items() if secret)
     for path, url in {"redis.url": redis.url, "source.proxy": source.proxy}.items():

@@ -26,7 +26,12 @@ _WORDS = {
     "bool_parsing": "must be true or false",
 }
 _NO_NUMBER = {"float_type", "float_parsing", "int_type", "int_parsing", "int_parsing_size", "int_from_float"}
-_EXAMPLES = {"stream.max_length": 100_000, "stream.hard_max_length": 1_000_000, "stream.max_age_seconds": 86_400}
+_EXAMPLES = {
+    "serve.max_stream_seconds": 3600,
+    "stream.hard_max_length": 1_000_000,
+    "stream.max_age_seconds": 86_400,
+    "stream.max_length": 100_000,
+}
 """Where there is no default to show."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from bridge.settings import Settings, process, sections
+from bridge.settings import Settings, process, sections, serving
 from bridge.settings.values import masked_url
 
 __all__ = ["KEY_ALIAS", "SECTIONS", "SETTINGS", "masked", "named", "render_yaml", "schema", "variable"]
@@ -68,7 +68,7 @@ def _docstrings() -> dict[str, dict[str, str]]:
     Read from the source when asked for, not by pydantic at import: it would cost every worker a MiB.
     """
     found: dict[str, dict[str, str]] = {}
-    for node in (node for module in (sections, process) for node in ast.parse(inspect.getsource(module)).body):
+    for node in (node for module in (sections, process, serving) for node in ast.parse(inspect.getsource(module)).body):
         if isinstance(node, ast.ClassDef):
             texts = found.setdefault(node.name, {})
             for setting, text in zip(node.body, node.body[1:], strict=False):

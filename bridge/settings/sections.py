@@ -32,6 +32,7 @@ from bridge.settings.kinds import (
     secret,
 )
 from bridge.settings.process import AdminSettings, LogSettings, MetricsSettings, TracingSettings, WorkerSettings
+from bridge.settings.serving import ServeSettings
 from bridge.settings.values import (
     api_base_url,
     name_template,
@@ -51,6 +52,7 @@ __all__ = [
     "MetricsSettings",
     "RedisSettings",
     "RetentionSettings",
+    "ServeSettings",
     "SessionSettings",
     "Settings",
     "SourceSettings",
@@ -300,6 +302,7 @@ class Settings(BaseSettings):
     admin: AdminSettings = AdminSettings()
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
+    serve: ServeSettings = ServeSettings()
     log: LogSettings = LogSettings()
     sessions: Annotated[
         tuple[SessionSettings, ...], BeforeValidator(session_list, json_schema_input_type=SessionInput)

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 __all__ = [
     "api_base_url",
+    "bearer_token",
     "glob_list",
     "listed",
     "masked_url",
@@ -20,11 +21,13 @@ __all__ = [
     "session_list",
     "speaks_tls",
     "url_password",
+    "web_origin",
     "word_list",
 ]
 
 MASK = "**********"
 
+_SHORTEST_TOKEN = 16
 _KEY = re.compile(r"[^\s\x00-\x1f\x7f]{1,1000}")  # of Redis: one that can stand in a line
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")  # what may stand in an Authorization header
 _PLACEHOLDER_OF_OTHERS = re.compile(r"\{[\s{.$]*(session|(session[-_ ]?)?(name|id))[\s}]*\}", re.IGNORECASE)
@@ -54,6 +57,25 @@ def printable_key(text: str) -> str:
     if not _PRINTABLE.fullmatch(text):
         raise ValueError("holds a character outside ASCII, or one that cannot be seen; copy the key again")
     return text
+
+
+def bearer_token(text: str) -> str:
+    """Return the token as it is; raise ValueError where it could not be sent in a header, or is soon guessed."""
+    printable_key(text)
+    if len(text) < _SHORTEST_TOKEN:
+        raise ValueError(f"must have {_SHORTEST_TOKEN} characters or more; make one with `openssl rand -hex 16`")
+    return text
+
+
+def web_origin(text: str) -> str:
+    """Return the origin as browsers send it; raise ValueError for what is none."""
+    if text == "*":
+        return text
+    parts = urlsplit(text)
+    bare = f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or text.rstrip("/") != bare:
+        raise ValueError("must be scheme, host and port alone, e.g. https://app.example.com, or * for all")
+    return bare.lower()
 
 
 def misread_placeholder(template: str) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -12,13 +11,11 @@ from typing import Any, Self
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from bridge.errors import ConfigurationError
 from bridge.masking import Secrets
 from bridge.settings import AdminSettings, MetricsDetail
 from bridge.telemetry.connections import Connections
-from bridge.telemetry.listening import listen
+from bridge.telemetry.http_server import Address, HttpServer
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.page.assets import CONTENT_SECURITY_POLICY
 from bridge.telemetry.page.document import page_slices
@@ -31,14 +28,11 @@ log = structlog.get_logger()
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Connection": "close",  # one request each: a silent one is then known to have nothing more to say
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Server": "lens-bridge",  # instead of the versions of Python and aiohttp
 }
-_CLOSE_SECONDS = 1.0  # for requests that are being answered
 _SLICE_SECONDS, _LONGEST_SLICE_SECONDS = 0.002, 0.01  # of writing an answer, before it is others' turn
 _COMPRESS_CHUNK_BYTES = 64 * 1024  # larger bodies are compressed in a thread
 
@@ -58,16 +52,17 @@ class AdminServer:
         self._metrics = Metrics(status, detail)
         self._secrets = secrets
         self._rates = Rates()
-        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_CLOSE_SECONDS)
-        self._connections = Connections(self._serve)
-        self._servers: list[asyncio.Server] = []
+        address = Address(
+            host=settings.host,
+            port=settings.port,
+            settings="admin.host and admin.port (BRIDGE_ADMIN__HOST, BRIDGE_ADMIN__PORT)",
+        )
+        self._server = HttpServer(self._application(), address, Connections(), _HEADERS)
 
     @property
     def port(self) -> int:
         """The port listened on, also where the settings leave the choice to the system."""
-        if not self._servers:
-            raise RuntimeError("the server does not listen")
-        return int(self._servers[0].sockets[0].getsockname()[1])
+        return self._server.port
 
     def tell(self, detail: MetricsDetail) -> None:
         """Tell so much of each session from the next scrape on."""
@@ -75,27 +70,12 @@ class AdminServer:
 
     async def start(self) -> None:
         """Listen. Raises ConfigurationError where address or port cannot be had."""
-        host, port = self._settings.host, self._settings.port
-        await self._runner.setup()
-        try:
-            for one in await listen(host, port):
-                loop = asyncio.get_running_loop()
-                self._servers.append(await loop.create_server(self._connections, sock=one))
-        except OSError as error:
-            await self.close()
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise ConfigurationError(
-                f"admin.host and admin.port (BRIDGE_ADMIN__HOST, BRIDGE_ADMIN__PORT): cannot listen on {host}:{port}: "
-                f"{reason}; set another one"
-            ) from error
-        log.info("admin.opened", host=host, port=self.port)
+        await self._server.start()
+        log.info("admin.opened", host=self._settings.host, port=self.port)
 
     async def close(self) -> None:
         """Stop listening; requests being answered get a second."""
-        for server in self._servers:
-            server.close()
-        self._servers = []
-        await self._runner.cleanup()
+        await self._server.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -107,7 +87,7 @@ class AdminServer:
         await self.close()
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[self._note_request])
+        application = web.Application()
         application.add_routes(  # a GET route answers HEAD too, and refuses all else with 405
             [
                 web.get("/livez", self._livez),
@@ -117,17 +97,7 @@ class AdminServer:
                 web.get("/", self._show_page),
             ]
         )
-        application.on_response_prepare.append(_add_headers)
         return application
-
-    def _serve(self) -> asyncio.Protocol:
-        assert self._runner.server is not None, "nothing is accepted before the runner is set up"
-        return self._runner.server()
-
-    @web.middleware
-    async def _note_request(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._connections.asked(request.transport)
-        return await handler(request)
 
     async def _livez(self, _: web.Request) -> web.Response:
         """That the event loop answers is all that a restart could mend; Redis and the source do not matter here."""
@@ -179,8 +149,3 @@ async def _written(slices: Iterable[bytes], content_type: str) -> web.Response:
     )
     response.enable_compression()
     return response
-
-
-async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
-    response.force_close()

@@ -1,14 +1,15 @@
-"""The sockets that the admin server listens on."""
+"""The sockets that a server listens on."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import resource
 import socket
 from typing import Any
 
-__all__ = ["ALL_ADDRESSES", "listen"]
+__all__ = ["ALL_ADDRESSES", "is_loopback", "listen"]
 
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  Prometheus and the kubelet come from outside the pod
 
@@ -35,6 +36,14 @@ async def listen(host: str, port: int) -> list[socket.socket]:
             one.close()
         raise
     return sockets
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine reach who listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 class _Socket(socket.socket):

@@ -29,8 +29,8 @@ it: those are files, named here. */}}
 {{- toYaml (merge $given (omit $config "source" "redis")) -}}
 {{- end -}}
 
-{{/* Stands for what a worker reads at its start alone: where that changes, new pods are made. Left out is what a worker that
-runs takes up by itself, `LIVE` in bridge/worker/reload/changes.py: the kubelet brings it the new file. */}}
+{{/* Stands for what a worker reads at its start alone: where that changes, new pods are made. Left out is what is not its own,
+and what a worker that runs takes up by itself, `LIVE` in bridge/worker/reload/changes.py: the kubelet brings it the new file. */}}
 {{- define "lens-bridge.checksum" -}}
 {{- $config := deepCopy . -}}
 {{- range $section, $live := dict
@@ -48,7 +48,7 @@ runs takes up by itself, `LIVE` in bridge/worker/reload/changes.py: the kubelet 
 {{- $_ := unset $config $section -}}
 {{- end -}}
 {{- end -}}
-{{- omit $config "sessions" | toYaml | sha256sum -}}
+{{- omit $config "sessions" "serve" | toYaml | sha256sum -}}
 {{- end -}}
 
 {{/* The files of Secrets that the way to Redis takes, as a list in JSON: the worker's setting, the file, the Secret, its key. */}}
@@ -132,6 +132,11 @@ hostAliases:
     items:
       - {key: {{ .Values.apiKey.key | quote }}, path: api-key}
 {{- end }}
+{{ include "lens-bridge.sharedSources" . }}
+{{- end -}}
+
+{{/* Those that `serve` reads too: the configuration names them all. */}}
+{{- define "lens-bridge.sharedSources" -}}
 {{- if .Values.source.ca.existingSecret }}
 - secret:
     name: {{ .Values.source.ca.existingSecret | quote }}
@@ -144,6 +149,17 @@ hostAliases:
     items:
       - {key: {{ .key | quote }}, path: {{ .file }}}
 {{- end }}
+{{- end -}}
+
+{{/* The files of `serve`: the token, and what leads to Redis. Not the API key. */}}
+{{- define "lens-bridge.serveSources" -}}
+{{- if .Values.serve.token.existingSecret }}
+- secret:
+    name: {{ .Values.serve.token.existingSecret | quote }}
+    items:
+      - {key: {{ .Values.serve.token.key | quote }}, path: serve-token}
+{{- end }}
+{{ include "lens-bridge.sharedSources" . }}
 {{- end -}}
 
 {{/* The files that a worker reads: (list . SECRET-SOURCES). */}}

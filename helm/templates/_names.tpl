@@ -51,6 +51,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: worker
 {{- end -}}
 
+{{- define "lens-bridge.serveSelector" -}}
+{{ include "lens-bridge.selector" . }}
+app.kubernetes.io/component: serve
+{{- end -}}
+
 {{- define "lens-bridge.commonLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -140,3 +140,27 @@ NOTE: redis.sentinel has no effect: redis.url begins with {{ $scheme }}://, and 
 {{ end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The way to name servers and to Redis, as egress rules. */}}
+{{- define "lens-bridge.redisEgress" -}}
+# Name servers sit in many places: kube-system, the node, outside.
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- with include "lens-bridge.redisPorts" $ | fromJsonArray }}
+- ports:
+    {{- range . }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  {{- if $.Values.redis.trial.enabled }}
+  to:
+    - podSelector:
+        matchLabels:
+          {{- include "lens-bridge.selector" $ | nindent 10 }}
+          app.kubernetes.io/component: trial-redis
+  {{- else if $.Values.networkPolicy.redisTo }}
+  to:
+    {{- toYaml $.Values.networkPolicy.redisTo | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end -}}

@@ -14,6 +14,7 @@ template begins with it, since Helm promises no order and what is refused here w
 {{- include "lens-bridge.checkSessions" (list . $found) -}}
 {{- include "lens-bridge.checkRoutes" (list . $found) -}}
 {{- include "lens-bridge.checkDiscovery" (list . $found) -}}
+{{- include "lens-bridge.checkServe" (list . $found) -}}
 {{- end -}}
 {{- with $found.problems -}}
 {{- fail (uniq . | join "\n") -}}
@@ -45,13 +46,13 @@ settings outside of `config`. */}}
 {{- end -}}
 {{- end -}}
 {{- range $section, $settings := include "lens-bridge.defaults" (index . 0) | fromYaml -}}
-{{- if not (has $section (list "source" "redis" "metrics")) -}}
+{{- if not (has $section (list "source" "redis" "metrics" "serve")) -}}
 {{- if hasKey $values $section -}}
 {{- $_ := set $found "problems" (append $found.problems (printf "%s: set config.%s instead" $section $section)) -}}
 {{- end -}}
 {{- else if kindIs "map" (get $values $section) -}}
 {{- range $name, $_ := $settings -}}
-{{- $own := has (printf "%s.%s" $section $name) (list "redis.url" "redis.username" "redis.password" "redis.sentinel_username" "redis.sentinel_password") -}}
+{{- $own := has (printf "%s.%s" $section $name) (list "redis.url" "redis.username" "redis.password" "redis.sentinel_username" "redis.sentinel_password" "serve.token") -}}
 {{- $place := include "lens-bridge.at" (list $values (printf "%s.%s" $section $name)) | fromJson -}}
 {{- if and $place.set (not $own) -}}
 {{- $advice := eq $name "api_key" | ternary "no value holds a key; put it into a Secret and set apiKey.existingSecret to its name" (printf "set config.%s.%s instead" $section $name) -}}
@@ -59,6 +60,23 @@ settings outside of `config`. */}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Streams for others, and who may read them. */}}
+{{- define "lens-bridge.checkServe" -}}
+{{- $values := (index . 0).Values -}}
+{{- $found := index . 1 -}}
+{{- $own := default dict $values.config.serve -}}
+{{- $given := or $values.serve.token.existingSecret $own.token_file -}}
+{{- if and $values.serve.token.existingSecret $own.token_file -}}
+{{- $_ := set $found "problems" (append $found.problems "serve.token.existingSecret and config.serve.token_file: set only one") -}}
+{{- end -}}
+{{- if and $values.serve.enabled (not $given) (not $own.anonymous) -}}
+{{- $_ := set $found "problems" (append $found.problems "serve.token.existingSecret: required with serve.enabled; set it to the name of the Secret that holds the token, or config.serve.anonymous to true if all who reach it may read") -}}
+{{- end -}}
+{{- if and $values.serve.enabled (eq (include "lens-bridge.setting" (list (index . 0) "serve" "port")) (include "lens-bridge.setting" (list (index . 0) "serve" "admin_port"))) -}}
+{{- $_ := set $found "problems" (append $found.problems "config.serve.port and config.serve.admin_port: must differ") -}}
 {{- end -}}
 {{- end -}}
 

@@ -27,6 +27,7 @@ from tests.support.permissions import (
     commands_of,
     rules_of,
 )
+from tests.support.serving import Served, Subscriber
 from tests.support.topology.clustered import Clustered
 from tests.support.topology.stage import patient_client
 from tests.support.topology.watched import SERVICE, Watched, asked
@@ -110,7 +111,7 @@ async def test_a_user_with_the_documented_permissions_runs_every_command(
             worker = rig.worker(*sessions, redis__url=redis.url(WORKER), **extra)
             await _live(rig, worker, sessions)
             variables = {f"BRIDGE_{name.upper()}": str(value) for name, value in extra.items()}
-            await _read(redis, sessions, variables)
+            await _read(redis, sessions, variables, tmp_path)
             await _replay(redis, rig, sessions, variables)
             met = worker.said("redis.met")
             assert met
@@ -182,8 +183,8 @@ async def _live(rig: Rig, worker: Worker, sessions: list[SimulatedSession]) -> N
         await rig.reaches(session, 4 * EVENTS)
 
 
-async def _read(redis: Guarded, sessions: list[SimulatedSession], variables: dict[str, str]) -> None:
-    """`verify` and `tail` as a user who may only read."""
+async def _read(redis: Guarded, sessions: list[SimulatedSession], variables: dict[str, str], directory: Path) -> None:
+    """`verify`, `tail` and `serve` as a user who may only read."""
     ids = ",".join(one.session_id for one in sessions)
     own = {**python_environment(), **variables, "BRIDGE_REDIS__URL": redis.url(READER), "BRIDGE_SESSIONS": ids}
     code, told = await _command(own, "verify")
@@ -202,6 +203,19 @@ async def _read(redis: Guarded, sessions: list[SimulatedSession], variables: dic
     finally:
         process.kill()
         await process.communicate()
+    server = Served(directory / "serve.log", {})
+    server.environment |= own
+    try:
+        await server.start()
+        for session in sessions:
+            reader = Subscriber(f"{server.url}/streams/{session.session_id}", {"from": "start"}).start()
+            await until(lambda one=reader: len(one.seen) >= EVENTS, "its entries are read")  # type: ignore[misc]
+            seen = len(reader.seen)
+            session.generate(1)
+            await until(lambda one=reader, n=seen: len(one.seen) > n, "and what comes then")  # type: ignore[misc]
+            await reader.close()
+    finally:
+        await server.kill()
 
 
 async def _replay(redis: Guarded, rig: Rig, sessions: list[SimulatedSession], variables: dict[str, str]) -> None:

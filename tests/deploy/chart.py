@@ -43,7 +43,20 @@ class Release:
     @property
     def worker(self) -> Manifest:
         """The pod template of the workers."""
-        template: Manifest = self.one("Deployment")["spec"]["template"]
+        return self._pods_of("worker")
+
+    @property
+    def serve(self) -> Manifest:
+        """The pod template of `serve`."""
+        return self._pods_of("serve")
+
+    def _pods_of(self, component: str) -> Manifest:
+        (found,) = (
+            one["spec"]["template"]
+            for one in self.all("Deployment")
+            if one["metadata"]["labels"]["app.kubernetes.io/component"] == component
+        )
+        template: Manifest = found
         return template
 
     @property

@@ -24,12 +24,13 @@ REFUSED: dict[str, Any] = yaml.safe_load((CHART / "refused-values.yaml").read_te
 
 Schema = dict[str, Any]
 
-# What the chart sets by itself from values of its own; secrets among them, which must not get into a ConfigMap. Of
-# `metrics` it sets nothing, but has values of that name.
+# What the chart sets by itself, mostly from values of its own; secrets among them, which must not get into a ConfigMap.
+# Of `metrics` it sets nothing, but has values of that name.
 OWNED: dict[str, tuple[str, ...]] = {
     "source": ("api_key",),
     "redis": ("url", "username", "password", "sentinel_username", "sentinel_password"),
     "metrics": (),
+    "serve": ("host", "token"),
 }
 _NOT_FOR_HELM = ("title", "default", "format", "writeOnly")
 
@@ -123,6 +124,9 @@ _CLOSER: dict[str, Schema] = {
     "imagePullSecrets": _OBJECTS,
     "service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     "service.port": _PORT,
+    "serve.service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
+    "serve.service.port": _PORT,
+    "serve.resources": {"type": "object"},
     "service.ipFamilyPolicy": {"enum": ["", "SingleStack", "PreferDualStack", "RequireDualStack"]},
     "service.ipFamilies": {"type": "array", "items": {"enum": ["IPv4", "IPv6"]}},
     "redis.trial.server": {"enum": ["redis", "valkey"]},
@@ -221,7 +225,8 @@ def _settings() -> Schema:
         for name in names:
             del sections[section]["properties"][name]
     sections["source"]["properties"]["proxy"] |= {"anyOf": [{"type": "string"}, {"type": "null"}]}  # no secret here
-    sections["admin"]["properties"]["port"] |= _PORT  # a port chosen by the system would be of no use in a pod
+    for section, name in (("admin", "port"), ("serve", "port"), ("serve", "admin_port")):
+        sections[section]["properties"][name] |= _PORT  # a port chosen by the system would be of no use in a pod
     return _strict(sections)
 
 

@@ -225,9 +225,8 @@ def test_a_setting_outside_of_config_is_told_where_it_belongs() -> None:
                 continue
             said = chart_refuses(with_values(**{f"{section}__{name}": "x"}))
             wanted = f"config.{section}.{name}" if section in OWNED else f"{section}: set config.{section} instead"
-            assert wanted in said or (name == "api_key" and "apiKey.existingSecret" in said), (
-                f"{section}.{name}: {said}"
-            )
+            secret = {"source.api_key": "apiKey", "serve.token": "serve.token"}.get(f"{section}.{name}")
+            assert wanted in said or (secret and f"{secret}.existingSecret" in said), f"{section}.{name}: {said}"
             assert "additional" not in said.lower()
 
 

@@ -278,7 +278,7 @@ def test_one_example_moves_every_value_from_its_default() -> None:
     everything, others = values_of(CHART / "ci" / "everything.yaml"), [values_of(one) for one in EXAMPLES]
     apart = {"replicas", "autoscaling", "nameOverride", "fullnameOverride", "resources", "probes", "podSecurityContext",
              "securityContext", "podDisruptionBudget", "envFrom", "extraVolumes", "extraVolumeMounts", "initContainers",
-             "extraContainers", "extraObjects"}  # fmt: skip
+             "extraContainers", "extraObjects", "serve"}  # fmt: skip
     assert set(default_values()) - set(everything) == apart
     elsewhere = apart - {"replicas", "nameOverride", "fullnameOverride", "resources", "probes", "securityContext"}
     assert elsewhere <= {name for one in others for name in one}

@@ -47,6 +47,9 @@ each commit names the streams that it writes to, so workers with different route
 through them, and no event is in two."""
 
 
+_OF_OTHERS = "serve."  # of another process, which may have the same file
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """``in_force`` is what holds from now on; ``taken`` and ``held`` are the settings that differ from what was read.
@@ -77,12 +80,14 @@ def weigh(old: Configuration, new: Configuration) -> Change:
 
 
 def difference(old: Configuration, new: Configuration) -> tuple[str, ...]:
-    """The settings that differ, sorted. An id that each reading makes up anew does not."""
+    """The settings of a worker that differ, sorted. An id that each reading makes up anew does not."""
     made_up = old.origins["worker.id"] == new.origins["worker.id"] == "default"
     return tuple(
         path
         for path in sorted(SETTINGS)
-        if _value(old.settings, path) != _value(new.settings, path) and not (path == "worker.id" and made_up)
+        if not path.startswith(_OF_OTHERS)
+        and _value(old.settings, path) != _value(new.settings, path)
+        and not (path == "worker.id" and made_up)
     )
 
 

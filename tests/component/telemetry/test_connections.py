@@ -19,7 +19,7 @@ from bridge.masking import Secrets
 from bridge.settings import AdminSettings
 from bridge.telemetry import listening
 from bridge.telemetry.admin import AdminServer
-from bridge.telemetry.connections import MAX_CONNECTIONS, Connections
+from bridge.telemetry.connections import MAX_CONNECTIONS, Connections, Limits
 from bridge.telemetry.listening import ALL_ADDRESSES, listen
 from bridge.telemetry.status import WorkerStatus
 from tests.support.raw_worker import free_port, raw_worker, serves
@@ -68,7 +68,7 @@ class Rig:
     """Such a server, and connections to it."""
 
     def __init__(self, request_seconds: float) -> None:
-        self.connections = Connections(lambda: Upper(self.connections), request_seconds)
+        self.connections = Connections(lambda: Upper(self.connections), Limits(request_seconds=request_seconds))
         self.port = free_port()
 
     async def connect(self, text: bytes) -> tuple[StreamReader, StreamWriter]:
