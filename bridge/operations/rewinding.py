@@ -17,6 +17,7 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bridge.delivery.echoes import masked
 from bridge.delivery.envelopes import CONTROL_TYPES, STREAM_HEARTBEAT, kind_of
 from bridge.delivery.markers import REWOUND, marker
 from bridge.delivery.recovery import place_of
@@ -237,7 +238,8 @@ async def _newest(desk: Desk, session: Session, cursor: str | None) -> str | Non
                 if isinstance(events, Closed):
                     break
                 each = events.events() if isinstance(events, PlainEvents) else events
-                ids = [one.id for one in each if one.id and kind_of(one) not in CONTROL_TYPES]
+                shown, _ = masked(client.sent_keys, each)  # it is written down
+                ids = [one.id for one in shown if one.id and kind_of(one) not in CONTROL_TYPES]
                 if not ids and any(kind_of(one) == STREAM_HEARTBEAT for one in each):
                     break
                 newest = ids[-1] if ids else newest

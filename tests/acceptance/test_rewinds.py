@@ -8,7 +8,7 @@ from typing import Any
 from bridge.lab.simulator import Poison, Profile, RandomDrops, SimulatedSession
 from bridge.lab.simulator.lens.switches import DestroyedRule
 from tests.support.steering import steer
-from tests.support.worker import Worker, until
+from tests.support.worker import KEY, Worker, until
 from tests.support.worker_rig import Rig, keys_of
 
 WINDOW_EVENTS = 64
@@ -264,3 +264,14 @@ async def test_where_only_dead_letters_stand_a_moved_place_is_declared_and_the_v
     await rig.reaches(session, 2)
     report = await rig.assert_kept(session)
     assert report.sessions[0].dead_letters == 3
+
+
+async def test_a_key_that_is_echoed_in_the_newest_id_is_written_nowhere(rig: Rig) -> None:
+    """The place is moved behind what the server sends now, whatever that is called."""
+    session = rig.simulator.create_session("lsn-echo")
+    session.generate(3)
+    session.emit({"type": "t"}, id=f"id-{KEY}")
+    told = await steer(rig, "sessions", "rewind", session.session_id, "--to-live", **named(session))
+    state = await rig.client.hgetall(keys_of(session).state)
+    assert state[b"cursor"]
+    assert KEY not in told.output + told.errors + repr(state)

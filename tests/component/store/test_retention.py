@@ -393,6 +393,7 @@ class Readers(RuleBasedStateMachine):
         return [one["name"].decode() for one in self.client.xinfo_groups(self.keys.events)]
 
 
+@pytest.mark.timeout(600)  # it took 100 s on a machine with ten times as much to do as it could
 @pytest.mark.usefixtures("small_nodes")
 def test_no_unread_entry_is_trimmed_below_the_cap_whatever_groups_do(redis_server: RedisServer) -> None:
     """Against a listing of what is unread, taken before each commit."""
