@@ -89,7 +89,8 @@ async def serve(configuration: Configuration, places: Places, secrets: Secrets, 
         tracer = await stack.enter_async_context(spans)
 
         def note_redis(error: str | None) -> None:
-            status.redis_reachable, status.redis_error = error is None, error
+            # A connection alone mends nothing: a hung Redis takes one too. The next round says what is so.
+            status.redis_reachable, status.redis_error = error is None, error or status.redis_error
             if error is None:
                 holders.doubt()
 
