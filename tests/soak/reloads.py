@@ -21,8 +21,9 @@ NONSENSE = ("", "sessions: [", "sessions: [a/b]\n", "log: {level: 5}\n", "lease:
 
 
 async def hang_up(night: Night) -> str:
-    """SIGHUP."""
+    """SIGHUP, to one that has begun: as any program it would end of it before."""
     worker = night.random.choice(night.workers)
+    await worker.port()
     worker.reload()
     return worker.log.stem
 
