@@ -42,7 +42,8 @@ async def session_ends(night: Night) -> str:
 async def refuse_metadata(night: Night) -> str:
     """Whoever asks for the sessions next is answered with something else, also who asks after a single one."""
     status, body = night.random.choice(NO_ANSWERS)
-    requests = night.random.randint(1, 6)
+    requests = night.random.randint(1, 4)  # each failure in a row doubles the wait for what is found next
+    night.rig.simulator.refusals.clear()
     retry_after = 1 if status == 429 else None
     night.rig.simulator.refuse(
         Refusal(endpoint=Endpoint.METADATA, status=status, body=body, requests=requests, retry_after=retry_after)
