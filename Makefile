@@ -81,9 +81,10 @@ schema: $(VENV)/installed-demo ## write anew what config/ holds of the settings 
 	@$(VENV)/bin/lens-bridge config asyncapi > config/asyncapi.yaml.new
 	@mv config/asyncapi.yaml.new config/asyncapi.yaml
 
-picture: $(VENV)/installed-demo ## draw anew what the demo shows at its end and what the doctor says, into config/
+picture: $(VENV)/installed ## draw anew what the demo shows at its end, what the doctor says and the page, into config/
 	@$(VENV)/bin/lens-bridge demo --seed 4 --record config/demo.svg
 	@$(VENV)/bin/python -m tests.support.doctor_picture config/doctor.svg
+	@$(VENV)/bin/python -m tests.support.page_picture config
 
 lock: $(VENV)/lock/bin/uv ## write the hashed locks anew; ARGS=--upgrade for newer versions
 	@mkdir -p $(LOCKS)

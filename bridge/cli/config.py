@@ -29,7 +29,42 @@ examples:
 
 _SHOW = """\
 JSON on standard output, warnings on standard error. With --origins a table: FROM is `flag`, the name of a variable, a
-file (with its line for YAML), or `default`.
+file (with its line for YAML), or `default`; with --json beside it the same as JSON.
+
+examples:
+  lens-bridge config show | jq .redis
+  lens-bridge config show --origins
+  lens-bridge config show --origins --json | jq -r 'to_entries[] | select(.value.from != "default") | .key'
+
+exit codes: 0 it is valid, 2 it is not: a line for each mistake
+"""
+
+_SCHEMA = """\
+examples:
+  lens-bridge config schema > schema.json
+
+exit codes: 0
+"""
+
+_DEFAULTS = """\
+examples:
+  lens-bridge config defaults > bridge.yaml
+
+exit codes: 0
+"""
+
+_CONTRACT = """\
+examples:
+  lens-bridge config contract > contract.schema.json
+
+exit codes: 0
+"""
+
+_ASYNCAPI = """\
+examples:
+  lens-bridge config asyncapi > asyncapi.yaml
+
+exit codes: 0
 """
 
 
@@ -39,11 +74,12 @@ def add_config_commands(commands: Any) -> None:
     views = config.add_subparsers(title="views", required=True, metavar="VIEW")
     show = command(views, "show", _show, "the merged configuration as JSON, secrets masked", _SHOW)
     show.add_argument("--origins", action="store_true", help="a table instead, with where each value comes from")
+    show.add_argument("--json", action="store_true", help="of --origins; without them it is JSON anyway")
     add_settings(show)
-    command(views, "schema", _schema, "the JSON schema of the configuration file")
-    command(views, "defaults", _defaults, "a configuration file with every setting, its default and reason")
-    command(views, "contract", _contract, "the JSON schema of what is written into Redis Streams")
-    command(views, "asyncapi", _asyncapi, "the streams as an AsyncAPI document (YAML)")
+    command(views, "schema", _schema, "the JSON schema of the configuration file", _SCHEMA)
+    command(views, "defaults", _defaults, "a configuration file with every setting, its default and reason", _DEFAULTS)
+    command(views, "contract", _contract, "the JSON schema of what is written into Redis Streams", _CONTRACT)
+    command(views, "asyncapi", _asyncapi, "the streams as an AsyncAPI document (YAML)", _ASYNCAPI)
 
 
 def _show(options: argparse.Namespace) -> ExitCode:
@@ -52,22 +88,30 @@ def _show(options: argparse.Namespace) -> ExitCode:
     configuration = configuration_of(options)
     for warning in configuration.warnings:
         print(f"lens-bridge: {warning}", file=sys.stderr)
-    if options.origins:
+    if options.origins and options.json:
+        rows = {path: {"from": origin, "value": value} for path, origin, value in _rows(configuration)}
+        print(json.dumps(rows, indent=2, default=str))
+    elif options.origins:
         print(*_table(configuration), sep="\n")
     else:
         print(json.dumps(masked(configuration.settings), indent=2, default=str))
     return ExitCode.DONE
 
 
-def _table(configuration: Configuration) -> Iterator[str]:
-    """The value stands last: it may be long."""
+def _rows(configuration: Configuration) -> Iterator[tuple[str, str, Any]]:
+    """Each setting, where its value comes from, and that."""
     from bridge.settings.loading import masked
 
     values = masked(configuration.settings)
-    rows = [("SETTING", "FROM", "VALUE")]
     for path, origin in configuration.origins.items():
         section, _, name = path.partition(".")
-        value = values[section][name] if name else values[section]
+        yield path, origin, values[section][name] if name else values[section]
+
+
+def _table(configuration: Configuration) -> Iterator[str]:
+    """The value stands last: it may be long."""
+    rows = [("SETTING", "FROM", "VALUE")]
+    for path, origin, value in _rows(configuration):
         rows.append((path, origin, value if isinstance(value, str) else json.dumps(value)))
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     for setting, origin, value in rows:

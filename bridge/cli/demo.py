@@ -16,7 +16,8 @@ It starts a Redis, a simulated lens API that drops connections at random, two wo
 reads. While events flow it kills one worker, one member of the service, pauses a worker for longer than its lease, and
 kills one again; the others take over each time. Then it compares every entry in Redis, and what the service has worked
 on, with what the API has sent. Nothing leaves this machine, nothing is left behind.
-It needs: pip install 'lens-bridge[demo]', which brings a Redis too where the PATH has no redis-server
+It needs: pip install '.[demo]' in the directory of the project (`make demo` does it), which brings a Redis too where
+the PATH has no redis-server
 
 examples:
   lens-bridge demo                         about half a minute; the last line is the verdict
@@ -29,7 +30,7 @@ exit codes: 0 exactly once, 1 could not run, 3 not exactly once (the offending e
 
 def add_demo_command(commands: Any) -> None:
     """Add it."""
-    demo = command(commands, "demo", _demo, "see it survive kills and dropped connections; needs nothing", _DEMO)
+    demo = command(commands, "demo", _demo, "see it survive kills and dropped connections; needs no account", _DEMO)
     demo.add_argument(
         "--seconds", type=number(float, 5, 3600), default=30.0, help="about how long events flow (default 30)"
     )
@@ -45,7 +46,10 @@ def _demo(options: argparse.Namespace) -> ExitCode:
     except ModuleNotFoundError as error:
         if error.name != "rich":
             raise
-        raise BridgeError("the demo draws with rich, which is not installed: pip install 'lens-bridge[demo]'") from None
+        raise BridgeError(
+            "the demo draws with rich, which is not installed: pip install '.[demo]' in the directory of the project, "
+            "or make demo there"
+        ) from None
 
     exact = run_demo(
         DemoOptions(

@@ -14,7 +14,6 @@ from bridge.cli.targets import reading
 from bridge.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from bridge.model.place import Session
     from bridge.operations.doctor import Line
 
 __all__ = ["add_doctor_command"]
@@ -76,7 +75,6 @@ def _doctor(options: argparse.Namespace) -> ExitCode:
     tell = _teller(options)
     try:
         configuration = configuration_of(options)
-        session = _session(options.session, configuration.settings)
     except ConfigurationError as error:
         for words in str(error).splitlines():
             lines.append(fault("configuration", words))
@@ -89,25 +87,13 @@ def _doctor(options: argparse.Namespace) -> ExitCode:
             redis=not options.no_redis,
             api=not options.no_api,
             trial=not options.no_trial,
-            session=session,
+            session=options.session,
         )
         lines = reading(examine(configuration, scope, tell))
     print(json.dumps(as_json(lines), indent=2) if options.json else f"\n{verdict(lines)}")
     if any(line.check == "configuration" and line.level is Level.FAULT for line in lines):
         return ExitCode.BAD_CONFIGURATION
     return ExitCode.FAULT_FOUND if worst(lines) is Level.FAULT else ExitCode.DONE
-
-
-def _session(name: str | None, settings: Any) -> Session | None:
-    from bridge.model.place import Session
-
-    if name is None:
-        return None
-    for one in settings.sessions:
-        if name in (one.name, one.session_id):
-            return Session(name=one.name, session_id=one.session_id)
-    names = ", ".join(one.name for one in settings.sessions[:5]) or "none"
-    raise ConfigurationError(f"--session {name}: no such session is configured; there are: {names}")
 
 
 def _teller(options: argparse.Namespace) -> Any:

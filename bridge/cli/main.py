@@ -28,7 +28,7 @@ _OVERVIEW = """\
 Reads the SSE streams of Archetype AI lens sessions and appends every event to Redis Streams, once and in order.
 
 first steps:
-  lens-bridge demo                          see it survive kills and dropped connections; needs nothing
+  lens-bridge demo                          see it survive kills and dropped connections; needs no account
   export ATAI_API_KEY=...                   your key
   export BRIDGE_SESSIONS=camera-1=lsn-...   what to read: name=session id, ...
   export BRIDGE_REDIS__URL=redis://...      where to

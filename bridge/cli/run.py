@@ -27,6 +27,9 @@ examples:
   lens-bridge run --until-ended            for a batch: ends with 0 once all sessions have ended
 
 /livez, /readyz, /metrics and /status are served on --port; / is the same for eyes.
+
+exit codes: 0 stopped in good order, or all sessions have ended (--until-ended), 1 one of them was never there
+(--until-ended), 2 bad configuration, or the port is taken, 130 and 143 stopped at once by a second signal
 """
 
 

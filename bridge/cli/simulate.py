@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -29,6 +30,9 @@ examples:
   curl -X POST localhost:8090/control/faults -d '{"fault": "drop"}'
                                                            cut all connections now
   curl localhost:8089/                                     the same explanations, of one that runs
+  lens-bridge simulate --port 0 --json                     its addresses as a line of JSON, for a script
+
+exit codes: 0 stopped by SIGTERM, 2 a wrong switch, or its port is taken, 130 Ctrl-C
 """
 
 # As `bridge.lab.simulator.Profile` has them; not imported, since a worker should not carry the simulator in its memory.
@@ -47,17 +51,19 @@ def add_simulate_command(commands: Any) -> None:
     simulate.add_argument("--rate", type=rate, default=1.0, metavar="N", help="events a second of each; 0 for silence")
     simulate.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     simulate.add_argument("--list-switches", action="store_true", help="explain every switch and every fault")
+    simulate.add_argument("--json", action="store_true", help="what it prints as JSON: its addresses in one line")
     simulate.add_argument("--key", default="simulated-key", help="the API key to accept (default simulated-key)")
     simulate.add_argument("--seed", type=int, default=1, help="what the sessions say follows from it (default 1)")
 
 
 def _simulate(options: argparse.Namespace) -> ExitCode:
-    from bridge.lab.simulator import manual_text
+    from bridge.lab.simulator import manual_json, manual_text
     from bridge.masking import Secrets
     from bridge.telemetry import log
 
     if options.list_switches:
-        print(manual_text("http://localhost:8089/control"), end="")
+        text = manual_text("http://localhost:8089/control")
+        print(json.dumps(manual_json(), indent=2) if options.json else text.rstrip("\n"))
         return ExitCode.DONE
     log.configure("warning", "auto", Secrets())
     asyncio.run(_serve(options))
@@ -84,7 +90,7 @@ async def _serve(options: argparse.Namespace) -> None:
                 session = simulator.create_session(session_id)
                 if options.rate:
                     session.play(Profile(options.profile), rate=options.rate)
-            _introduce(simulator)
+            _introduce(simulator, as_json=options.json)
             await stop.wait()
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
@@ -107,8 +113,12 @@ def _switches(texts: list[str]) -> Switches:
     return changed_switches(Switches(), changes, from_text=True)
 
 
-def _introduce(simulator: Simulator) -> None:
+def _introduce(simulator: Simulator, *, as_json: bool) -> None:
     sessions, (key, *_) = ",".join(simulator.sessions), simulator.api_keys
+    if as_json:
+        told = {"base_url": simulator.base_url, "control_url": simulator.control_url}
+        print(json.dumps(told | {"sessions": list(simulator.sessions), "key": key}), flush=True)
+        return
     consumer = f"{simulator.base_url}/lens/sessions/consumer/{next(iter(simulator.sessions), 'SESSION_ID')}"
     print(f"lens API     {simulator.base_url}")
     print(f"control API  {simulator.control_url}")

@@ -21,6 +21,9 @@ examples:
   lens-bridge tail                                   the sessions of the configuration, from now on
   lens-bridge tail --from-start --stream 'lens:{camera-1}:events'
   lens-bridge tail --json | jq -r .data              one JSON object per line
+
+exit codes: 0 whoever read its output has gone, 1 Redis could not be reached at the start, 2 bad configuration or no
+session, 130 Ctrl-C
 """
 
 

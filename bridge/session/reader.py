@@ -18,6 +18,7 @@ from bridge.model.outcomes import Active, Closed, Lookup, Over, Refused, Unanswe
 from bridge.model.place import Session
 from bridge.model.records import Accepted, PlainEvents, Record, Run, ServerSentEvent
 from bridge.session.buffer import Buffer
+from bridge.session.remarks import Remarks
 from bridge.settings import OnEnd, SourceSettings
 from bridge.telemetry.figures import SessionFigures
 
@@ -91,6 +92,7 @@ class Reader:
         self._lived_seconds = 0.0  # of the last connection, where that counts towards the wait after it
         self._progress = False  # this connection has brought something new
         self._errors = ErrorFrames()
+        self._remarks = Remarks()
         self._refused_as: ConnectOutcome | None = None  # None since a connection stood
         self.unreachable_attempts = 0  # in a row, up to now
         self._without_cursor = False  # the server refuses our cursor: connect without it, once
@@ -224,10 +226,8 @@ class Reader:
             )
             self._buffer.put(accepted.records)
             figures.buffer_events, figures.buffer_bytes = len(self._buffer), self._buffer.size_bytes
-        if accepted.masked:
-            log.warning("secret.masked", events=accepted.masked)
-        if accepted.conflicts:
-            log.warning("id.reused", events=accepted.conflicts)
+        self._remarks.note("secret.masked", accepted.masked)
+        self._remarks.note("id.reused", accepted.conflicts)
         if accepted.overrun:
             log.error("replay.overran", hint="the server replays more than dedupe.window_events; raise it")
 

@@ -55,6 +55,9 @@ _IN_SCRIPT = re.compile(r"(?:ERR Error running script .*?: )?(?:@user_script: ?\
 """What Redis before 7.0 puts in front of an error that a script met, once or twice; 6.2 leaves the first words out."""
 
 
+_BY_SCRIPT = re.compile(r" ?script: [0-9a-f]{40}, on @user_script:\d+\.?$")
+"""What Redis since 7.0 puts behind it: it says something to nobody but who wrote the script."""
+
 _REDIRECTION = re.compile(r"(?:MOVED|ASK) (?P<slot>[0-9]{1,5}) (?P<host>.*):(?P<port>[0-9]{1,5})")
 
 
@@ -69,6 +72,7 @@ class Redirected(SinkFault):
 
 def fault_of(reply: str, where: str) -> SinkFault:
     """The fault that an error reply of the server at ``where`` tells of; `refused` where its words are not known."""
+    reply = _BY_SCRIPT.sub("", reply)
     code = _IN_SCRIPT.sub("", reply, count=1)
     for beginning, kind, advice in _REPLIES:
         if code.startswith(beginning):  # not anywhere in it: a key's name may hold any of these words

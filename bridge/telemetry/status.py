@@ -99,6 +99,8 @@ class WorkerStatus:
             return "the worker is stopping"
         if not self.redis_reachable:
             return f"Redis is not reachable: {self.redis_error or 'no reason known'}"
+        if self.redis_error:
+            return f"the worker cannot register in Redis: {self.redis_error}"
         return "the worker has not registered in Redis yet"
 
     def session(self, session: Session, stream_key: str) -> SessionFigures:

@@ -6,6 +6,7 @@ State and last entry are read in one transaction, so a worker may go on writing 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ SETTLE_PROBE_SECONDS = 0.2
 EVERYTHING = Filter()
 Client: TypeAlias = "Redis | RedisCluster"
 RAW = ("XRANGE", "XREVRANGE")
+_OF_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: \(?['\"](.*)['\"],?\)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +88,17 @@ async def verify(
                 with _as_they_are(client) as raw:
                     reports += await _StreamReader(raw, target, simulator_url, filter).reports()
             except (RedisError, RedisClusterException, OSError) as error:
-                raise VerifyError(f"{target.stream_key}: cannot read Redis: {error or type(error).__name__}") from error
+                raise VerifyError(f"{target.stream_key}: cannot read Redis: {_words(error)}") from error
         report = Report(sessions=tuple(reports))
         if not report.pending or loop.time() >= deadline:
             return report
         await asyncio.sleep(SETTLE_PROBE_SECONDS)
+
+
+def _words(error: Exception) -> str:
+    """Without the command that redis-py puts around them."""
+    words = _OF_PIPELINE.sub(r"\1", str(error)) or type(error).__name__
+    return f"{words} - another program uses this key: move one of them" if words.startswith("WRONGTYPE") else words
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from bridge.session.pump import Ended, Outcome, Pump, Stopped
 from bridge.settings import OnLost, Settings
 from bridge.store.leases import Begin, Leases, Start, Wait, WindowOnly
 from bridge.telemetry.figures import SessionFigures
+from bridge.worker.judging.ends import SessionEnd
 from bridge.worker.judging.watch import LeaseWatch
 
 __all__ = ["SessionHolder"]
@@ -29,7 +30,6 @@ log = structlog.get_logger()
 
 _RETRY_AFTER_CRASH_SECONDS = 10.0
 _RETRY_AFTER_REFUSAL_SECONDS = 2.0
-_LONGEST_RECHECK = 3600.0  # seconds between two looks at a session that seems to be over
 
 
 class SessionHolder:
@@ -55,7 +55,6 @@ class SessionHolder:
         self._leases = leases
         self._make_pump = make_pump
         self._on_lost = settings.redis.on_lost
-        self._recheck_seconds = settings.source.slow_retry_seconds
         self._window_events = settings.dedupe.window_events
         self._lease: Lease | None = None
         self._pump: Pump | None = None
@@ -64,16 +63,14 @@ class SessionHolder:
         self._emptied = False  # Redis was emptied under us; the next place is not to be trusted in silence
         self._watch = LeaseWatch()
         self._not_before = 0.0  # monotonic seconds
-        self._rechecks = 0  # of a session that seems to be over
         self._refusal: str | None = None  # why the lease could not be taken; None since it was
         self._left = SessionState.STANDBY  # how the last run left the session
-        self._final = False  # the API itself has said that it is over
         self._taken = asyncio.Event()  # nobody is just taking it
         self._taken.set()
-        self._barred = False
+        self.end = SessionEnd(leases, keys, settings.source.slow_retry_seconds)
+        self._barred = self._leaving = False
         self.paused = False  # a person wants it not to be read for now: it counts for nobody's share
         self.sent_here = False  # a person wants this worker to read it: it is given away last
-        self._leaving = False
         self._successor = ""  # whom the lease is left to
 
     @property
@@ -110,7 +107,7 @@ class SessionHolder:
     @property
     def wanted(self) -> bool:
         """It may be taken now: also to look again whether a session that was no longer listed is over indeed."""
-        closed = self._left is SessionState.FAILED or (self.over and self._final) or self._barred or self.paused
+        closed = self._left is SessionState.FAILED or (self.over and self.end.final) or self._barred or self.paused
         now = time.monotonic()
         return not self.held and not closed and now >= self._not_before and not self._watch.waits(now)
 
@@ -137,11 +134,18 @@ class SessionHolder:
 
     async def look_afresh(self) -> None:
         """A person may have moved its place: learn at once whether it is still ours, and read it though it was over."""
-        self._not_before, self._rechecks, self._final = 0.0, 0, False
+        self._not_before = 0.0
+        self.end.forget()
         self._watch.ask()
         if not self.held and self._left in (SessionState.ENDED, SessionState.GONE):
             self._rest(SessionState.STANDBY)
         await self.renew()
+
+    async def look_back(self) -> None:
+        """Read a session that is over again where Redis has gone back behind its end."""
+        if await self.end.was_lost() and not self.held:
+            self._not_before = 0.0
+            self.end.forget()
 
     async def take(self, is_gone: Callable[[HeldBy], bool] = lambda held: False, *, begin: bool = True) -> None:
         """Try to take the lease and start. A refusal concerns this session alone: it is shown, and tried again.
@@ -214,7 +218,6 @@ class SessionHolder:
 
     async def _find_seed(self) -> Seed | None:
         """The place of a session of which Redis knows none: a new one, or its state was deleted, evicted or flushed.
-
         Entries that are left tell what stands. Our memory may be older, where another worker went on after us; or ahead
         of a Redis that went back as well, and then what it holds for committed is to be read again.
         """
@@ -300,15 +303,13 @@ class SessionHolder:
         self._remembered = (pump.place, pump.window)
         match outcome:
             case Stopped():
-                self._rechecks = 0
+                self.end.forget()
                 self._rest(SessionState.STANDBY)
                 await self._release(lease)
             case Ended(reason=reason, gone=gone):
                 tell = log.warning if lease.phase is Phase.ACTIVE else log.debug
                 tell("session.gone" if gone else "session.ended", reason=reason)
-                self._final = reason not in ("gone", "unknown")
-                self._not_before = time.monotonic() + min(self._recheck_seconds * 2**self._rechecks, _LONGEST_RECHECK)
-                self._rechecks = min(self._rechecks + 1, 10)
+                self._not_before = time.monotonic() + self.end.note(lease.token, pump.place.commits, reason)
                 self._rest(SessionState.GONE if gone else SessionState.ENDED)
                 await self._release(lease)
             case Fenced(commits=commits):
@@ -325,8 +326,7 @@ class SessionHolder:
             case Lost():
                 self._emptied = True
                 self._note_rollback(0, pump.place)
-                failed = self._on_lost is OnLost.STOP
-                self._rest(SessionState.FAILED if failed else SessionState.STANDBY)
+                self._rest(SessionState.FAILED if self._on_lost is OnLost.STOP else SessionState.STANDBY)
             case _:
                 assert_never(outcome)
 

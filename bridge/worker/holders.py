@@ -88,6 +88,15 @@ class Holders:
             self.known = True
             self.changed.set()
 
+    def doubt(self) -> None:
+        """Redis was connected to anew: it may have forgotten the ends of sessions that are over."""
+        for holder in self:
+            holder.end.doubt()
+
+    async def look_back(self) -> None:
+        """Ask it, where that is in doubt."""
+        await asyncio.gather(*(holder.look_back() for holder in self if holder.end.doubted))
+
     def close(self) -> None:
         """Follow no more: the worker stops, and all of them are let go by whoever stops it."""
         self._closed = True

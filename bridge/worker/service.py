@@ -88,7 +88,14 @@ async def serve(configuration: Configuration, places: Places, secrets: Secrets, 
         stack.enter_context(heed_signals(stop, reload))
         spans = tracing(settings.tracing, settings.worker.id, status.tracing, secrets)
         tracer = await stack.enter_async_context(spans)
-        link = RedisLink(settings.redis, secrets, on_change=lambda error: _note_redis(status, error))
+
+        def note_redis(error: str | None) -> None:
+            # A connection alone mends nothing: a hung Redis takes one too. The next round says what is so.
+            status.redis_reachable, status.redis_error = error is None, error or status.redis_error
+            if error is None:
+                holders.doubt()
+
+        link = RedisLink(settings.redis, secrets, on_change=note_redis)
         stack.push_async_callback(link.aclose)
         on_key_read = partial(status.config_read, "source.api_key_file")
         source = await stack.enter_async_context(LensClient(settings.source, secrets, on_key_read))
@@ -256,11 +263,6 @@ def _note_durability(status: WorkerStatus, degraded: bool) -> None:
     if degraded is not status.durability_degraded:
         log.log(logging.WARNING if degraded else logging.INFO, "durability.degraded" if degraded else "durability.met")
     status.durability_degraded = degraded
-
-
-def _note_redis(status: WorkerStatus, error: str | None) -> None:
-    status.redis_reachable = error is None
-    status.redis_error = error
 
 
 async def _introduce_servers(link: RedisLink) -> None:

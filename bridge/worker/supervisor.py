@@ -193,6 +193,7 @@ class Supervisor:
         if stop.is_set():
             return
         self._hear(register)
+        await self._holders.look_back()
         shared = [one for one in holders if self._rivals_of(one) and not one.over]
         attempts = [tried for holder in holders if (tried := holder.unreachable_attempts) is not None]
         self._reach.judge(attempts, wanted_by_others=any(holder.held for holder in shared))

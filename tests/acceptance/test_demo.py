@@ -120,7 +120,7 @@ async def test_without_the_extra_one_line_says_what_to_install(missing: str, tmp
     assert demo.returncode == 1
     assert output == b""
     assert len(complaint.splitlines()) == 1
-    assert b"pip install 'lens-bridge[demo]'" in complaint
+    assert b"pip install '.[demo]'" in complaint
 
 
 async def delivered(rig: Rig) -> SimulatedSession:

@@ -14,13 +14,14 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from bridge.lab.redis_server import RedisServer
-from bridge.lab.simulator import Profile, Simulator
+from bridge.lab.simulator import Endpoint, Profile, Refusal, Simulator
 from bridge.lab.simulator.lens.session import LensStatus
 from bridge.store.nodes.slots import slot_of
 from tests.support.doctor import Told, doctor
 from tests.support.fakes import listening
 from tests.support.http_proxy import http_proxy
 from tests.support.permissions import FACTS, WORD, WORKER, rules_of
+from tests.support.steering import steer
 from tests.support.topology.certificates import Authority, Rotating, needs_tls
 from tests.support.topology.clustered import Clustered
 from tests.support.topology.watched import Watched, asked
@@ -495,6 +496,46 @@ async def test_a_session_that_is_over_is_told(durable: RedisServer, simulator: S
     simulator.create_session(SESSION).set_status(LensStatus.FAILED)
     told = await of_api(durable, simulator)
     assert "nothing more will come" in told.words("warn", "api.session")
+
+
+async def test_sessions_are_known_with_who_has_named_them(
+    durable: RedisServer, simulator: Simulator, tmp_path: Path
+) -> None:
+    """Without any a worker stands by. One that was added is listened to, as one that discovery finds, by any name."""
+    where: dict[str, Any] = {"redis__url": durable.url, "source__base_url": simulator.base_url}
+    told = await doctor(**where)
+    assert told.code == 0, told.output
+    assert "a worker stands by" in told.words("warn", "sessions")
+    assert "lens-bridge sessions add" in told.words("warn", "sessions")
+    assert told.of("api.stream") == []
+    for name in ("added", "found", "over"):
+        simulator.create_session(f"lsn-{name}").play(Profile.SIZED, rate=20)
+    async with Redis.from_url(durable.url) as client:
+        rig = Rig(durable, client, simulator, tmp_path)
+        await steer(rig, "sessions", "add", "door=lsn-added", "gate=lsn-over")
+        await client.hset("lens:{gate}:state:lsn-over", "phase", "ended")
+    simulator.sessions["lsn-over"].destroy()
+    told = await doctor(**where)
+    assert told.code == 0, told.output
+    assert told.words("ok", "sessions").startswith("2 registered")
+    assert "gate (lsn-over) has ended: nothing more will come" in told.words("warn", "api.session")
+    assert told.words("ok", "api.stream").startswith("door (registered): the first frame came")
+    told = await doctor(
+        "--session", "cam-lsn-found", **where, discovery__enabled=True, discovery__name="cam-<session_id>"
+    )
+    assert told.code == 0, told.output
+    assert "discovery finds 1: cam-lsn-found" in told.words("ok", "api.discovery")
+    assert told.words("ok", "api.stream").startswith("cam-lsn-found (discovered): the first frame came")
+    told = await doctor("--session", "cam-lsn-found", **where)
+    assert told.code == 2, told.output
+    assert "no such session is configured, registered or found" in told.words("fault", "configuration")
+
+
+async def test_an_api_that_limits_the_rate_is_told_with_what_to_do(durable: RedisServer, simulator: Simulator) -> None:
+    """Not as a mistake of the configuration."""
+    simulator.create_session(SESSION)
+    simulator.refuse(Refusal(endpoint=Endpoint.METADATA, status=429, requests=10))
+    assert "discovery.interval_seconds" in (await of_api(durable, simulator)).words("fault", "api.answer")
 
 
 async def test_the_wrong_channel_is_told(durable: RedisServer, simulator: Simulator) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
 from typing import Any
 
-from tests.support.worker import Worker, until
+from tests.support.worker import ROOT, Worker, python_environment, until
 from tests.support.worker_rig import Rig, keys_of
 
 
@@ -49,6 +53,20 @@ async def test_each_worker_tells_who_reads_what_and_how_far_it_is(rig: Rig) -> N
 
     await until(alone, "the survivor reads all four, and nothing speaks of the dead one")
     await rig.assert_kept(*sessions)
+
+
+async def test_without_a_browser_the_pictures_of_the_page_stay_as_they_are(tmp_path: Path) -> None:
+    """And one line says what is missing."""
+    drawing = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.page_picture", str(tmp_path)),
+        env=python_environment() | {"PATH": str(tmp_path)},
+        cwd=ROOT,
+        stderr=PIPE,
+    )
+    _, told = await drawing.communicate()
+    assert drawing.returncode == 0
+    assert told.decode() == "the page is not drawn anew: it takes a browser (on Debian: apt install chromium)\n"
+    assert not list(tmp_path.iterdir())  # noqa: ASYNC240  nothing else runs here
 
 
 async def _status(worker: Worker) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tests.support.worker_rig import Rig
 HANG_SECONDS = 4.0
 BUFFER_EVENTS = 500
 LOST_REPLIES = 5
+OVER = {"destroyed_session": "replay", "metadata_lists_destroyed": True}
 
 
 async def test_a_redis_restarted_from_an_older_snapshot_is_healed_with_the_same_ids_and_numbers(own_rig: Rig) -> None:
@@ -47,6 +48,24 @@ async def test_a_rollback_is_noticed_while_the_session_is_idle(own_rig: Rig) -> 
     await until(worker.counts("rollbacks_total", 1), "the rollback is noticed")
     await own_rig.assert_kept(session)
     assert await _numbers(own_rig, session) == read
+
+
+async def test_a_rollback_behind_the_end_of_a_session_brings_its_last_events_again(own_rig: Rig) -> None:
+    """The session is over by then: nobody holds its lease, and no renewal can tell."""
+    session = own_rig.simulator.create_session("lsn-over", switches=OVER)
+    worker = await own_rig.worker(session).start()
+    session.generate(100)
+    await own_rig.reaches(session, 100)
+    await own_rig.client.save()
+    session.generate(100)
+    session.destroy()
+    await until(lambda: bool(worker.said("session.ended")), "it is over")
+    await until(partial(_nobody_holds, own_rig, session), "and its lease given back")
+    await _restart(own_rig)
+    await own_rig.reaches(session, 200)
+    await own_rig.assert_kept(session)
+    await until(partial(_ends_with_its_end, own_rig, session), "the end stands there again")
+    assert await worker.metric("rollbacks_total") >= 1
 
 
 async def test_a_rollback_to_before_the_worker_is_healed_long_before_a_lease_expires(own_rig: Rig) -> None:
@@ -296,6 +315,14 @@ async def _restart(rig: Rig) -> None:
     await rig.server.kill()
     await rig.client.connection_pool.disconnect()
     await rig.server.start()
+
+
+async def _nobody_holds(rig: Rig, session: SimulatedSession) -> bool:
+    return await rig.owner(session) is None
+
+
+async def _ends_with_its_end(rig: Rig, session: SimulatedSession) -> bool:
+    return (await rig.entries(session))[-1]["type"] == "bridge.session.ended"
 
 
 async def _numbers(rig: Rig, session: SimulatedSession) -> set[str]:

@@ -18,12 +18,15 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from bridge.lab.simulator import SimulatedSession
 from bridge.verify.report import render_text
 from tests.soak.evidence import keep
 from tests.soak.faults import FAULTS
+from tests.soak.finds import settle_finds
 from tests.soak.follower import Follower, Seen
 from tests.soak.night import WITHOUT_IDS, Night, opened
 from tests.soak.orders import settle_orders
+from tests.soak.reloads import settle_reloads
 from tests.soak.timeline import Happened, Timeline
 from tests.support.contract import breaches
 from tests.support.worker import until
@@ -32,14 +35,14 @@ from tests.support.worker_rig import keys_of
 SETTLE_SECONDS = 120
 TELL_SECONDS = 10.0
 PAUSE_SECONDS = 3.0
+TOLD = ("config.reloaded", "config.refused", "session.retired", "discovery.unanswered", "redis.rolled_back")
 
 
 async def soak(seconds: float, seed: int, directory: Path, pause_seconds: float = PAUSE_SECONDS) -> bool:
     """Whether every stream was kept and every session flows. ``pause_seconds``: the longest between two faults."""
     timeline = Timeline.begun()
     async with opened(directory, seed) as night:
-        streams = {name: keys_of(session).events for name, session in night.sessions.items()}
-        follower = Follower(night.rig.client, streams)
+        follower = Follower(night.rig.client, night.sessions)
         following = asyncio.create_task(follower.run())
         await _trouble(night, follower, seconds, timeline, pause_seconds)
         kept = await _judge(night)
@@ -75,24 +78,24 @@ async def _trouble(night: Night, follower: Follower, seconds: float, timeline: T
 async def _judge(night: Night) -> bool:
     """Stop the faults, see every session flow, and ask verify."""
     night.rig.server.resume()
+    await settle_finds(night)
     for session in night.sessions.values():
         session.pause()
-        session.clear_faults()
-        session.refusals.clear()
     await night.rig.client.config_set("maxmemory", 0)
     await night.rig.client.config_set("maxmemory-policy", "noeviction")
     await night.rig.client.config_set("min-replicas-to-write", 0)
+    await settle_reloads(night)
     await settle_orders(night)
-    flowing = all([await _flows(night, name) for name in night.sessions])
+    flowing = all([await _flows(night, session) for session in night.living])
     report = await night.rig.verify(*night.with_ids, settle=SETTLE_SECONDS)
     print(render_text(report))
     lenient = await _nothing_lost(night)
     promised = await _as_promised(night)
-    return flowing and lenient and promised and report.ok and not report.pending
+    told_nothing = _nothing_told(night)
+    return told_nothing and flowing and lenient and promised and report.ok and not report.pending
 
 
-async def _flows(night: Night, name: str) -> bool:
-    session = night.sessions[name]
+async def _flows(night: Night, session: SimulatedSession) -> bool:
     before = await night.rig.seq(session)
     session.generate(1)
 
@@ -100,7 +103,7 @@ async def _flows(night: Night, name: str) -> bool:
         return await night.rig.seq(session) > before
 
     try:
-        await until(beyond, f"{name} flows", timeout=SETTLE_SECONDS)
+        await until(beyond, f"{session.session_id} flows", timeout=SETTLE_SECONDS)
     except AssertionError as error:
         print(error)
         return False
@@ -126,9 +129,24 @@ async def _as_promised(night: Night) -> bool:
     return not broken
 
 
+def _nothing_told(night: Night) -> bool:
+    """No log shows a key or a password that was ever given."""
+    told = [secret for secret in night.secrets.given if any(secret in log for log in _logs(night))]
+    print(f"secrets: {len(night.secrets.given)} given, {len(told)} of them in a log")
+    return not told
+
+
+def _logs(night: Night) -> list[str]:
+    return [worker.log.read_text(errors="replace") for worker in night.workers]
+
+
 def _tell(night: Night, follower: Follower, timeline: Timeline) -> None:
     counts = Counter(one.fault for one in timeline.faults)
     print("faults:", ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
+    ended = sum(night.sessions[name].destroyed for name in night.found)
+    print(f"found: {len(night.found)} sessions appeared, {ended} of them ended")
+    said = Counter({event: sum(log.count(f'"event": "{event}"') for log in _logs(night)) for event in TOLD})
+    print("workers said:", ", ".join(f"{event} {count}" for event, count in said.items()))
     print("session  sent  read again  markers  longest silence  numbering")
     for name, seen in follower.seen.items():
         print(f"{name:7}  {len(night.sessions[name].record):5}  {seen.again:5}  {_line(seen)}")

@@ -20,6 +20,7 @@ from bridge.lab.simulator import (
     SimulatedSession,
 )
 from bridge.store.commits import COMMIT
+from tests.soak.finds import list_too_few, refuse_metadata, session_appears, session_ends
 from tests.soak.night import HISTORY_EVENTS, LEASE_SECONDS, Night
 from tests.soak.orders import (
     add_session,
@@ -28,6 +29,14 @@ from tests.soak.orders import (
     pause_session,
     remove_session,
     rewind_session,
+)
+from tests.soak.reloads import (
+    hang_up,
+    leave_out_a_session,
+    rotate_key,
+    rotate_password,
+    stop_discovering,
+    write_nonsense,
 )
 from tests.support.managed_redis import UNLOVED
 from tests.support.worker import Worker, python_environment
@@ -45,7 +54,7 @@ Fault = Callable[[Night], Awaitable[str]]
 
 
 def _session(night: Night) -> SimulatedSession:
-    return night.random.choice(list(night.sessions.values()))
+    return night.random.choice(night.living)
 
 
 def _worker(night: Night) -> Worker:
@@ -71,7 +80,7 @@ async def drop_at_random(night: Night) -> str:
 
 async def replay(night: Night) -> str:
     """From here on the source ignores Last-Event-ID and sends its last events again."""
-    session = night.random.choice(night.with_ids)
+    session = night.random.choice(night.living_with_ids)
     session.clear_faults()  # random drops would never let a replay come to its end
     rule = night.random.choice((CursorRule.TAIL, CursorRule.HONOUR))
     session.change(cursor=rule, tail_events=TAIL_EVENTS)
@@ -104,13 +113,13 @@ async def burst(night: Night) -> str:
 async def poison(night: Night) -> str:
     """An event that cannot be an entry, or hardly."""
     kind = night.random.choice([one for one in Poison if one is not Poison.OVERSIZE])
-    Poisoning(kind=kind).apply(session := night.random.choice(night.with_ids))
+    Poisoning(kind=kind).apply(session := night.random.choice(night.living_with_ids))
     return f"{session.session_id} {kind}"
 
 
 async def refuse_an_event(night: Night) -> str:
     """Redis refuses an event, and nobody knows why: it becomes a dead letter that could be published."""
-    session = night.random.choice(night.with_ids)
+    session = night.random.choice(night.living_with_ids)
     ids = [session.emit({"type": "t", "is": UNLOVED.decode(), "n": n}) for n in range(night.random.randint(1, 4))]
     return f"{session.session_id} {ids}"
 
@@ -140,7 +149,7 @@ async def replay_letters(night: Night) -> str:
 async def change_ids(night: Night) -> str:
     """The server was updated: from here on its ids look otherwise."""
     style = night.random.choice(list(IdStyle))
-    (session := night.random.choice(night.with_ids)).change(id_style=style)
+    (session := night.random.choice(night.living_with_ids)).change(id_style=style)
     return f"{session.session_id} {style}"
 
 
@@ -180,8 +189,11 @@ async def hang_redis(night: Night) -> str:
 
 
 async def roll_back(night: Night) -> str:
-    """A snapshot, more events, SIGKILL, and a start from the snapshot."""
+    """A snapshot, more events, SIGKILL, and a start from the snapshot. A session may end meanwhile."""
+    await night.all_have_begun()
     await night.rig.client.save()
+    if night.random.random() < 0.3:
+        await session_ends(night)
     await asyncio.sleep(lost_seconds := night.random.uniform(0.5, 8))
     await night.rig.server.kill()
     await night.rig.client.connection_pool.disconnect()
@@ -232,7 +244,7 @@ async def lose_window(night: Night) -> str:
 
 async def lose_state(night: Night) -> str:
     """The state alone is gone, or a field of it: the entries tell what it was."""
-    keys = keys_of(session := night.random.choice(night.with_ids))
+    keys = keys_of(session := night.random.choice(night.living_with_ids))
     field = night.random.choice((None, "seq", "cursor", "commits", "mark", "token", "owner"))
     await (night.rig.client.hdel(keys.state, field) if field else night.rig.client.delete(keys.state))
     return f"{session.session_id} {field or 'all of it'}"
@@ -266,5 +278,7 @@ FAULTS: tuple[Fault, ...] = (
     *(refuse_an_event, refuse_an_event, replay_letters),
     *(kill, terminate, pause, hang_redis, roll_back, cut_redis, lose_a_reply, lose_a_reply, flush_scripts),
     *(add_session, remove_session, pause_session, rewind_session, rewind_session, move_session, drain_worker),
+    *(session_appears, session_appears, session_ends, refuse_metadata, refuse_metadata, list_too_few),
+    *(hang_up, leave_out_a_session, write_nonsense, stop_discovering, rotate_key, rotate_password),
     *(evict_lease, evict, lose_window, lose_state, step_clock, fill, lack_replicas),
 )

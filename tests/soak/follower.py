@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from bridge.lab.simulator import SimulatedSession
+from tests.support.worker_rig import keys_of
 
 __all__ = ["Follower", "Seen"]
 
@@ -55,18 +59,18 @@ class Seen:
 class Follower:
     """Polls with XRANGE from a place of its own, and begins anew where Redis has gone back behind it."""
 
-    def __init__(self, client: Redis, streams: dict[str, str]) -> None:
-        self.seen = {name: Seen() for name in streams}
+    def __init__(self, client: Redis, sessions: Mapping[str, SimulatedSession]) -> None:
+        self.seen: defaultdict[str, Seen] = defaultdict(Seen)
         self._client = client
-        self._streams = streams
-        self._after = dict.fromkeys(streams, "0-0")
+        self._sessions = sessions  # more of them may come
+        self._after: defaultdict[str, str] = defaultdict(lambda: "0-0")
 
     async def run(self) -> None:
         """Until it is cancelled. A Redis that is away is waited for."""
         while True:
-            for name, key in self._streams.items():
+            for name, session in list(self._sessions.items()):
                 try:
-                    await self._follow(name, key)
+                    await self._follow(name, keys_of(session).events)
                 except (RedisError, OSError):
                     await asyncio.sleep(POLL_SECONDS)
             await asyncio.sleep(POLL_SECONDS)

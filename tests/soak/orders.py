@@ -44,27 +44,31 @@ async def remove_session(night: Night) -> str:
 async def pause_session(night: Night) -> str:
     """For some seconds."""
     session = _any(night)
-    told = await _order(night, session.session_id, "sessions", "pause", "--wait", "5", session.session_id)
+    name = _name(night, session)
+    told = await _order(night, session.session_id, "sessions", "pause", "--wait", "5", name)
     await asyncio.sleep(night.random.uniform(0, 4))
-    return f"{told}; {await _order(night, session.session_id, 'sessions', 'resume', session.session_id)}"
+    await _insist(night, ("sessions", "resume", name))  # one that ends while it is paused is not read to its end
+    return told
 
 
 async def rewind_session(night: Night) -> str:
     """Back to an id, back to the start, or ahead. Where it would repeat something it is refused."""
-    session = night.random.choice(night.with_ids)
+    session = night.random.choice(night.living_with_ids)
     ids = [fields[b"id"].decode() for _, fields in await night.rig.raw_entries(keys_of(session).events)]
     near = [id for id in ids[-NEAR_EVENTS:] if not (id.startswith("bridge-") or "#" in id or "~" in id)]
     to = [["--to-start"], ["--to-live"]]
     if near:
         to.append([f"--to={night.random.choice(near)}"])
-    return await _order(night, session.session_id, "sessions", "rewind", session.session_id, *night.random.choice(to))
+    return await _order(
+        night, session.session_id, "sessions", "rewind", _name(night, session), *night.random.choice(to)
+    )
 
 
 async def move_session(night: Night) -> str:
     """To any worker; some do not want it."""
     session, number = _any(night), night.random.randint(1, len(night.workers))
     to = ("--to", f"worker-{number}", "--wait", "5")
-    return await _order(night, session.session_id, "sessions", "move", session.session_id, *to)
+    return await _order(night, session.session_id, "sessions", "move", _name(night, session), *to)
 
 
 async def drain_worker(night: Night) -> str:
@@ -78,21 +82,28 @@ async def drain_worker(night: Night) -> str:
 async def settle_orders(night: Night) -> None:
     """All sessions are to be read, by whom they may."""
     registered = [night.sessions[name].session_id for name in REGISTERED]
-    for command in (
-        ("sessions", "add", *registered),
-        ("sessions", "resume", *(session.session_id for session in night.sessions.values())),
-        *(("drain", f"worker-{number}", "--undo") for number in range(1, len(night.workers) + 1)),
-    ):
-        for _ in range(TRIES):
-            if (await steer(night.rig, *command, code=None, **night.settings)).code == 0:
-                break
-            await asyncio.sleep(1)  # a worker that was killed just now is still in the register, under its old name
-        else:
-            raise AssertionError(f"{command} fails again and again")
+    await _insist(night, ("sessions", "add", *registered))
+    await _insist(night, ("sessions", "resume", *(_name(night, session) for session in night.sessions.values())))
+    for number in range(1, len(night.workers) + 1):
+        await _insist(night, ("drain", f"worker-{number}", "--undo"))
+
+
+async def _insist(night: Night, command: tuple[str, ...]) -> None:
+    for _ in range(TRIES):
+        if (await steer(night.rig, *command, code=None, **night.settings)).code == 0:
+            return
+        await asyncio.sleep(1)  # a worker that was killed just now is still in the register, under its old name
+    raise AssertionError(f"{command} fails again and again")
 
 
 def _any(night: Night) -> SimulatedSession:
-    return night.random.choice(list(night.sessions.values()))
+    return night.random.choice(night.living)
+
+
+def _name(night: Night, session: SimulatedSession) -> str:
+    """As it is told to a command: of what was found only the workers know."""
+    found = session.session_id in night.found
+    return f"{session.session_id}={session.session_id}" if found else session.session_id
 
 
 async def _order(night: Night, whom: str, *command: str) -> str:

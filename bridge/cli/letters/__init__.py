@@ -20,7 +20,7 @@ examples:
   lens-bridge dead-letters replay --reason rejected      publish them now, behind everything else
   lens-bridge dead-letters purge --older-than 30d --yes  remove them
 
-Each has --help, and --json.
+Each has --help, with its exit codes, and --json.
 """
 
 

@@ -27,6 +27,10 @@ own id and the next numbers, with the field dead_letter, in one atomic step in w
 whoever is killed meanwhile. It is done by the worker that holds the session, within a third of lease.ttl_seconds, or by
 this command where nobody does. What was cut, or is still no event, stays where it is and is named with the reason.
 
+Where Redis loses the entry again in a rollback, the letter is a dead letter again, and stays one until this command is
+given once more: then it has the same id and a new seq, and the old number goes to nobody. Consumers that dedupe on id
+are right in any case.
+
 Whoever kills this command takes nothing back: what it had asked for is done within that time all the same.
 
 examples:

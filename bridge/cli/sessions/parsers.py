@@ -18,7 +18,7 @@ def add_sessions_commands(commands: Any) -> None:
     )
     verbs = sessions.add_subparsers(title="what to do", required=True, metavar="VERB")
     _common(
-        command(verbs, "list", records.show_sessions, "all sessions that are configured here or registered", texts.LIST)
+        command(verbs, "list", records.show_sessions, "all sessions: configured, registered, discovered", texts.LIST)
     )
     add = command(verbs, "add", records.add_sessions, "register sessions, for all workers to read", texts.ADD)
     add.add_argument("session", nargs="*", metavar="NAME=ID", help="or an id that is the name as well")

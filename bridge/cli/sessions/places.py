@@ -67,6 +67,7 @@ def drain_worker(options: argparse.Namespace) -> ExitCode:
         if done.kept:
             said = f"{done.worker} still reads {', '.join(done.kept)}: no other worker has taken them"
             return ExitCode.FAILED, value, [f"lens-bridge: {said}"]
-        return ExitCode.DONE, value, [f"{done.worker} has given {done.given} sessions to others"]
+        sessions = "1 session" if done.given == 1 else f"{done.given} sessions"
+        return ExitCode.DONE, value, [f"{done.worker} has given {sessions} to others"]
 
     return at_desk(options, give)

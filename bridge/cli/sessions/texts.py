@@ -21,8 +21,10 @@ examples:
 """
 
 LIST = f"""\
-  SESSION  the name      ID  the lens session      ORIGIN  configured (here) or registered (added at run time)
-  STATE    held: a worker reads it. standby: nobody does now. new: nobody ever has. paused. ended, gone: it is over
+  SESSION  the name      ID  the lens session
+  ORIGIN   configured (here), registered (added at run time) or discovered (found at the API, with discovery.enabled)
+  STATE    held: a worker has its lease, one that was killed for lease.ttl_seconds more. standby: nobody has it
+           now. new: nobody ever had. paused. ended, gone: it is over
   SEQ      the last number that is committed        COMMITTED  when (UTC)        WORKER  who reads it
 
 examples:

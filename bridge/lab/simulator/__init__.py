@@ -19,7 +19,7 @@ from bridge.lab.simulator.lens.switches import (
     UnknownCursorRule,
     changed_switches,
 )
-from bridge.lab.simulator.manual import manual_text
+from bridge.lab.simulator.manual import manual_json, manual_text
 
 __all__ = [
     "ChunkShape",
@@ -42,5 +42,6 @@ __all__ = [
     "Switches",
     "UnknownCursorRule",
     "changed_switches",
+    "manual_json",
     "manual_text",
 ]

@@ -15,12 +15,12 @@ from bridge.masking import Secrets
 from bridge.model.labels import ConnectOutcome
 from bridge.model.outcomes import Refused
 from bridge.model.place import Session
-from bridge.operations.doctor.channel import Heard, channel_line, outputs_of, session_lines, stream_line
+from bridge.operations.doctor.channel import channel_line, outputs_of, session_lines, stream_line
 from bridge.operations.doctor.fitness import certificate_line, clock_line, date_in
 from bridge.operations.doctor.lines import Level, Tell, fault, from_words, ok, warn
 from bridge.operations.doctor.network import connect, is_address, reason_of, resolve
-from bridge.operations.doctor.readers import Ear, Readers
-from bridge.settings import SourceSettings
+from bridge.operations.doctor.readers import Ear, Known, Readers, chosen, discovery_line, found_in
+from bridge.settings import Settings
 from bridge.source.client import LensClient
 from bridge.source.faults import describe
 from bridge.source.proxies import ProxyChoice, choose_proxy
@@ -29,6 +29,12 @@ from bridge.store.fleet.registry import certainly_ahead
 
 __all__ = ["Api", "Listening"]
 
+_REMEDIES = {
+    ConnectOutcome.NOT_FOUND: "check source.base_url, with its path (/v0.5)",  # no session was asked after
+    ConnectOutcome.RATE_LIMITED: "wait; workers try again by themselves. Where it lasts, raise "
+    "discovery.interval_seconds and lower source.connects_per_second",
+    ConnectOutcome.SERVER_ERROR: "wait; workers try again by themselves",
+}
 _PORTS = {"http": 80, "https": 443}
 _LATE_SECONDS = 2.0  # an event may still be on its way when its number is told already
 _MOST_LOOKED_AT = 20  # sessions, for one that nobody reads
@@ -36,26 +42,28 @@ _MOST_LOOKED_AT = 20  # sessions, for one that nobody reads
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
-    """How long to listen to one session, and to which: None for the first that no worker reads, else the first.
+    """How long to listen to one session, and to which, by name or id: None for the first that no worker reads, else the
+    first.
 
     ``opens``: whether a stream may be opened at all. One that a worker reads never is; one of which nobody can tell is
     where a person has named it.
     """
 
     seconds: float
-    session: Session | None = None
+    session: str | None = None
     opens: bool = True
 
 
 class Api:
     """``readers`` knows which worker reads what; None where Redis cannot be asked."""
 
-    def __init__(self, settings: SourceSettings, secrets: Secrets, readers: Readers | None) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, secrets: Secrets, readers: Readers | None) -> None:
+        self._settings = settings.source
+        self._rules = settings.discovery
         self._secrets = secrets
         self._readers = readers
 
-    async def examine(self, sessions: Sequence[Session], listening: Listening, tell: Tell) -> None:
+    async def examine(self, known: Sequence[Known], listening: Listening, tell: Tell) -> None:
         """All of it, as far as one thing does not stand in the way of the next."""
         try:
             given = self._settings.proxy.get_secret_value() if self._settings.proxy else None
@@ -64,8 +72,9 @@ class Api:
             if not await self._reached(proxy, tell):
                 return
             async with LensClient(self._settings, self._secrets) as client:
-                if await self._let_in(client, sessions, tell):
-                    await self._listened(client, sessions, listening, tell)
+                found = await self._let_in(client, known, tell)
+                if found is not None:
+                    await self._listened(client, [*known, *found], listening, tell)
         except ConfigurationError as error:
             tell(from_words(Level.FAULT, "configuration", str(error)))
 
@@ -99,38 +108,42 @@ class Api:
         tell(certificate_line("api.tls", where, reached.tls or "TLS", reached.good_until, datetime.now(UTC)))
         return True
 
-    async def _let_in(self, client: LensClient, sessions: Sequence[Session], tell: Tell) -> bool:
-        """Whether the API takes the key, what time it has, and what it knows of the sessions."""
+    async def _let_in(self, client: LensClient, known: Sequence[Known], tell: Tell) -> list[Known] | None:
+        """Whether the API takes the key, what time it has, and what it knows of the sessions; gives what it lists
+        besides to discovery, None where it answers nothing."""
         began, sent = time.monotonic(), time.time()
         answer = await client.metadata()
         took = time.monotonic() - began
         if isinstance(answer, Refused):
             of_key = answer.outcome is ConnectOutcome.UNAUTHORIZED
             line = from_words(Level.FAULT, "api.key" if of_key else "api.answer", answer.detail)
-            if answer.outcome is ConnectOutcome.NOT_FOUND:  # no session was asked after
-                line = replace(line, remedy="check source.base_url, with its path (/v0.5)")
+            if remedy := _REMEDIES.get(answer.outcome):
+                line = replace(line, remedy=remedy)
             tell(line)
-            return False
+            return None
         has_key = self._settings.api_key or self._settings.api_key_file
         tell(ok("api.key", "the API takes the key" if has_key else "the API asks for no key"))
         if (date := date_in(answer.date)) is not None:
             # A date is told in whole seconds, so it may be up to one more.
             tell(clock_line("api.clock", "the API", certainly_ahead(date - sent, took + 1)))
-        for line in session_lines(answer.body, {one.session_id: one.name for one in sessions}):
+        named = {one.session.session_id: one.session.name for one in known if one.origin != "discovered"}
+        for line in session_lines(answer.body, named, over={one.session.session_id for one in known if one.over}):
             tell(line)
-        return True
+        found = found_in(answer.body, self._rules, known)
+        if self._rules.enabled:
+            tell(discovery_line(found, known))
+        return found
 
-    async def _listened(
-        self, client: LensClient, sessions: Sequence[Session], listening: Listening, tell: Tell
-    ) -> None:
+    async def _listened(self, client: LensClient, known: Sequence[Known], listening: Listening, tell: Tell) -> None:
         """To one session: of several that read one, each may get a part only, so none is taken from a worker."""
-        session, reader = await self._whom(sessions, listening)
-        if session is None:
+        one, reader = await self._whom(known, listening)
+        if one is None:
             return
+        session = one.session
         if reader is None or (not reader and not listening.opens):
             why = "Redis cannot tell whether a worker reads it" if reader is None else "nothing was to be tried out"
             remedy = f"--session {session.name} opens it all the same" if reader is None else "leave out --no-trial"
-            tell(warn("api.stream", f"{session.name}: its stream was not opened, since {why}", remedy))
+            tell(warn("api.stream", f"{one.label}: its stream was not opened, since {why}", remedy))
             return
         before = await self._outputs(client, session)
         if reader and self._readers:
@@ -139,7 +152,7 @@ class Api:
         else:
             opened = await client.open(session.session_id, None)
             if isinstance(opened, Refused):
-                tell(from_words(Level.FAULT, "api.stream", f"{session.name}: {opened.detail}"))
+                tell(from_words(Level.FAULT, "api.stream", f"{one.label}: {opened.detail}"))
                 return
             async with AsyncExitStack() as stack:
                 ear = Ear(opened)
@@ -148,11 +161,14 @@ class Api:
                 after = await self._outputs(client, session)
                 if not heard.events and after != before:
                     heard = await ear.listen(_LATE_SECONDS)
-        self._judge(session, heard, (before, after), tell)
+        tell(stream_line(one.label, heard))
+        if line := channel_line(one.label, heard, before, after):
+            tell(line)
 
-    async def _whom(self, sessions: Sequence[Session], listening: Listening) -> tuple[Session | None, str | None]:
+    async def _whom(self, known: Sequence[Known], listening: Listening) -> tuple[Known | None, str | None]:
         """A session and the worker that reads it: "" for nobody; None where nobody can tell and none was named."""
-        asked = [listening.session] if listening.session else sessions[:_MOST_LOOKED_AT]
+        speaking = [one for one in known if not (one.over or one.paused)]
+        asked = [chosen(listening.session, known)] if listening.session else speaking[:_MOST_LOOKED_AT]
         if not asked:
             return None, None
         untold = "" if listening.session else None
@@ -161,7 +177,7 @@ class Api:
         readers = {}
         try:
             for one in asked:
-                readers[one] = await self._readers.of(one)
+                readers[one] = await self._readers.of(one.session)
                 if not readers[one]:
                     return one, ""
         except SinkFault:  # not permitted, or a key of another type; what is wrong is told above
@@ -171,8 +187,3 @@ class Api:
     async def _outputs(self, client: LensClient, session: Session) -> int | None:
         answer = await client.metadata(session.session_id)
         return None if isinstance(answer, Refused) else outputs_of(answer.body, session.session_id)
-
-    def _judge(self, session: Session, heard: Heard, outputs: tuple[int | None, int | None], tell: Tell) -> None:
-        tell(stream_line(session.name, heard))
-        if line := channel_line(session.name, heard, *outputs):
-            tell(line)

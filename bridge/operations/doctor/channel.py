@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -79,27 +79,28 @@ def outputs_of(body: bytes, session_id: str) -> int | None:
     return told if isinstance(told, int) and not isinstance(told, bool) else None
 
 
-def session_lines(body: bytes, sessions: Mapping[str, str]) -> Iterator[Line]:
-    """Whether the API lists the configured sessions (id to name), and as what."""
+def session_lines(body: bytes, sessions: Mapping[str, str], over: Container[str] = ()) -> Iterator[Line]:
+    """Whether the API lists the sessions that somebody named (id to name), and as what. ``over``: those whose end
+    Redis knows."""
     rows = rows_in(body)
     if isinstance(rows, Unanswered):
         yield fault("api.session", rows.detail, "check source.base_url, with its path (/v0.5)")
         return
     statuses = {str(row["session_id"]): str(row.get("session_status", "")) for row in reversed(rows)}
     unknown = [id for id in sessions if id not in statuses]
-    unlisted = [_both(sessions[id], id) for id in unknown]
-    over = [f"{_both(name, id)} is {statuses[id]}" for id, name in sessions.items() if is_over(statuses.get(id, ""))]
+    unlisted = [_both(sessions[id], id) for id in unknown if id not in over]
+    ended = [f"{_both(name, id)} is {statuses[id]}" for id, name in sessions.items() if is_over(statuses.get(id, ""))]
+    ended += [f"{_both(sessions[id], id)} has ended" for id in unknown if id in over]
     if unlisted:
         detail = f"the API lists no {listed(unlisted)} among {len(statuses)} active sessions"
         near = [get_close_matches(id, statuses, 1, 0.9) for id in unknown[:3]]  # a costly question
         if meant := [one for found in near for one in found if one not in sessions]:
             detail += f"; did you mean {listed(meant)}?"
         yield fault("api.session", detail, "check sessions, and that key and source.base_url are of their environment")
-    if over:
+    if ended:
         remedy = "create a new session, and give it the old name: consumers keep their stream"
-        yield warn("api.session", f"{listed(over)}: nothing more will come", remedy)
-    lively = len(sessions) - len(unlisted) - len(over)
-    if lively and not (unlisted or over):
+        yield warn("api.session", f"{listed(ended)}: nothing more will come", remedy)
+    if sessions and not (unlisted or ended):
         yield ok("api.session", _all_listed(list(sessions.items()), statuses))
 
 

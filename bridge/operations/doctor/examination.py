@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bridge.errors import SinkFault
+from bridge.errors import ConfigurationError, SinkFault
 from bridge.masking import Secrets
 from bridge.model.keys import session_keys
 from bridge.model.place import Session
 from bridge.operations.doctor.api import Api, Listening
 from bridge.operations.doctor.lines import Level, Line, Tell, fault, from_words, ok
-from bridge.operations.doctor.readers import Readers
+from bridge.operations.doctor.readers import Readers, chosen, configured_in, sessions_line
 from bridge.operations.doctor.servers import Servers
 from bridge.settings import Settings
 from bridge.settings.loading import Configuration, secret_values
+from bridge.settings.reference import named
 from bridge.store.link import RedisLink
 from bridge.telemetry.tracing.opening import obstacle
 
@@ -38,7 +39,7 @@ class Scope:
     redis: bool = True
     api: bool = True
     trial: bool = True
-    session: Session | None = None
+    session: str | None = None  # its name or id
 
 
 async def examine(configuration: Configuration, scope: Scope, tell: Tell) -> list[Line]:
@@ -53,7 +54,7 @@ async def examine(configuration: Configuration, scope: Scope, tell: Tell) -> lis
         lines.append(masked)
         tell(masked)
 
-    for line in _configuration_lines(configuration):
+    for line in _configuration_lines(configuration, told_later=scope.redis):
         note(line)
     seconds = MOST_SECONDS + scope.listening_seconds
     try:
@@ -68,26 +69,37 @@ async def examine(configuration: Configuration, scope: Scope, tell: Tell) -> lis
 
 
 async def _examine(settings: Settings, scope: Scope, secrets: Secrets, note: Tell) -> None:
-    sessions = [Session(name=one.name, session_id=one.session_id) for one in settings.sessions]
+    known = configured_in(settings)
     async with AsyncExitStack() as stack:
         readers = None
         if scope.redis:
             link = RedisLink(settings.redis, secrets)
             stack.push_async_callback(link.aclose)
-            routes = settings.stream.routes
+            routes, sessions = settings.stream.routes, [one.session for one in known]
             keys = [session_keys(settings.stream.key, one, routes) for one in sessions or [_NOBODY]]
             if await Servers(settings, secrets, link, keys).examine(note, trial=scope.trial):
                 readers = Readers(link, settings.stream.key)
+                with suppress(SinkFault):  # not permitted, or gone just now: what is wrong is told elsewhere
+                    known = await readers.known(settings)
+                note(sessions_line(known, settings.discovery))
+        try:
+            if scope.session and not (scope.api and settings.discovery.enabled):  # else it may be found yet
+                chosen(scope.session, known)
+        except ConfigurationError as error:
+            note(fault("configuration", str(error)))
+            return
         if scope.api:
             listening = Listening(seconds=scope.listening_seconds, session=scope.session, opens=scope.trial)
             try:
-                await Api(settings.source, secrets, readers).examine(sessions, listening, note)
+                await Api(settings, secrets, readers).examine(known, listening, note)
             except SinkFault as error:  # Redis went away while a worker was watched
                 note(from_words(Level.FAULT, "redis.connection", error.detail))
 
 
-def _configuration_lines(configuration: Configuration) -> Iterable[Line]:
-    warned = [from_words(Level.WARN, "configuration", words) for words in configuration.warnings]
+def _configuration_lines(configuration: Configuration, *, told_later: bool) -> Iterable[Line]:
+    """``told_later``: which sessions there are is told once Redis has been asked."""
+    told = [words for words in configuration.warnings if not (told_later and words.startswith(named("sessions")))]
+    warned = [from_words(Level.WARN, "configuration", words) for words in told]
     given = {path: origin for path, origin in configuration.origins.items() if origin != "default"}
     sessions = len(configuration.settings.sessions)
     yield ok(

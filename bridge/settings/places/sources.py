@@ -98,7 +98,13 @@ def nested(layer: Layer) -> dict[str, Any]:
     return sections
 
 
+_IN_THE_ADDRESS = {f"redis.{part}" for part in ("host", "hostname", "port", "db", "database", "ssl", "tls")}
+"""What other programs call the parts of Redis's address."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name."""
+    if name.removeprefix("BRIDGE_").lower().replace("__", ".") in _IN_THE_ADDRESS:
+        return "; it is a part of redis.url, e.g. redis://redis.example:6379/0"
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else "; remove it (all settings: lens-bridge config schema)"

@@ -81,10 +81,11 @@ def _verdict(status: WorkerStatus, counts: Mapping[SessionState, int]) -> tuple[
         tones[tone_of(state)] += count
     total = f"{sum(counts.values()):,}"
     if tones["bad"]:
+        need = "needs" if tones["bad"] == 1 else "need"
         held_up = f", {tones['warn']:,} held up" if tones["warn"] else ""
-        return "bad", f"{tones['bad']:,} of {total} sessions need a person{held_up}"
+        return "bad", f"{tones['bad']:,} of {total} sessions {need} a person{held_up}"
     if tones["warn"]:
-        return "warn", f"{tones['warn']:,} of {total} sessions held up"
+        return "warn", f"{tones['warn']:,} of {total} sessions {'is' if tones['warn'] == 1 else 'are'} held up"
     if tones["good"]:
         return "good", f"{tones['good']:,} of {total} sessions stream here"
     return "calm", "No session is read here"

@@ -19,7 +19,7 @@ RUNBOOK = {
     SessionState.GONE: "lensbridgesessiongone",
     SessionState.UNAUTHORIZED: "lensbridgeunauthorized",
     SessionState.CURSOR_LOST: "lensbridgecursorlost",
-    SessionState.BACKPRESSURED: "lensbridgebackpressure",
+    SessionState.BACKPRESSURED: "lensbridgecommiterrors",
     SessionState.WAITING: "lensbridgesourcesilent",
     SessionState.CONNECTING: "lensbridgesourcesilent",
 }

@@ -25,5 +25,7 @@ def fleet_of(survey: Survey) -> str:
     if len(found) > _SHOWN:
         items.append(f"<li>{number(len(found) - _SHOWN, 'more worker')}</li>")
     unread = survey.unread
-    none = f'<li><span class="calm">nobody</span> <small>{number(unread, "session")}</small></li>' if unread else ""
+    none = (
+        f'<li><span class="calm">nobody</span> <small>reads {number(unread, "session")}</small></li>' if unread else ""
+    )
     return f'<h3>Workers</h3>\n<ul id="workers">{"".join(items)}{none}</ul>\n'

@@ -75,6 +75,8 @@ async def test_readyz_says_why_it_is_not(client: httpx.AsyncClient, status: Work
 
     status.taking_part = False
     assert await reason() == "the worker has not registered in Redis yet"
+    status.redis_error = "it is hung"
+    assert await reason() == "the worker cannot register in Redis: it is hung"
     status.redis_reachable, status.redis_error = False, "connection refused: redis:6379"
     assert await reason() == "Redis is not reachable: connection refused: redis:6379"
     status.stopping = True

@@ -132,7 +132,7 @@ async def staged(
         rig = Rig(topology.nodes[0], client, simulator, directory)  # type: ignore[arg-type]  # a cluster's does as much
         stack.push_async_callback(rig.close)
         sessions = [simulator.create_session(name) for name in names]
-        follower = Follower(another, {one.session_id: keys_of(one).events for one in sessions})  # type: ignore[arg-type]
+        follower = Follower(another, {one.session_id: one for one in sessions})  # type: ignore[arg-type]
         following = asyncio.create_task(follower.run())
         stack.push_async_callback(_ended, following)
         stage = Stage(rig, sessions, follower, rig.worker(*sessions, **{"redis__url": topology.url, **settings}))

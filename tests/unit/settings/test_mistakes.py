@@ -42,6 +42,10 @@ from tests.support.configuration import KEY, problems
             "sessions[0].nam: unknown setting; did you mean sessions[0].name?",
         ),
         (
+            {"BRIDGE_REDIS__HOST": "h"},
+            "BRIDGE_REDIS__HOST: unknown variable in the environment; it is a part of redis.url, e.g. redis://redis.example:6379/0",
+        ),
+        (
             {"BRIDGE_SORCE__API_KEY": KEY},
             "BRIDGE_SORCE__API_KEY: unknown variable in the environment; did you mean BRIDGE_SOURCE__API_KEY?",
         ),

@@ -26,6 +26,13 @@ def test_a_redirection_says_to_whom(reply: str, kind: FaultKind, host: str, port
     assert "write redis+cluster:// in redis.url" in fault.detail
 
 
+def test_what_redis_says_to_who_wrote_a_script_is_told_to_nobody_else() -> None:
+    """Since 7.0 it stands behind the error."""
+    reply = "OOM command not allowed when used memory > 'maxmemory'. script: " + 40 * "a" + ", on @user_script:37."
+    told = "OOM command not allowed when used memory > 'maxmemory'. - it is full; raise maxmemory, or trim with "
+    assert fault_of(reply, "h:1").detail == f"Redis at h:1 answers: {told}stream.max_length"
+
+
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [

@@ -160,7 +160,7 @@ def test_the_fleet_is_told_by_who_reads_how_many(status: WorkerStatus) -> None:
         ("worker-dead/d not heard any more, reads 1 session", "warn"),
         ("worker-2/b reads 1 session", "good"),
         ("worker-3/c stands by", "calm"),
-        ("nobody 1 session", "calm"),
+        ("nobody reads 1 session", "calm"),
     ]
     assert page.chips["9 dead letters"] == "warn"
 
@@ -258,7 +258,7 @@ def test_what_wakes_somebody_is_red_and_says_where_to_read_on(status: WorkerStat
     add(status, "held-up", SessionState.WAITING)
     add(status, "bad", state)
     page = seen(status)
-    assert (page.verdict, page.tone) == ("1 of 3 sessions need a person, 1 held up", "bad")
+    assert (page.verdict, page.tone) == ("1 of 3 sessions needs a person, 1 held up", "bad")
     assert page.chips[f"1 {state.value.replace('_', ' ')}"] == "bad"
     assert f"helm/RUNBOOK.md#{RUNBOOK[state]}" in page.details["bad"]
 
@@ -293,7 +293,7 @@ def test_the_verdict_is_good_where_all_is(status: WorkerStatus) -> None:
     assert (page.verdict, page.tone) == ("1 of 3 sessions stream here", "good")
     add(status, "d", SessionState.BACKPRESSURED)
     page = seen(status)
-    assert (page.verdict, page.tone) == ("1 of 4 sessions held up", "warn")
+    assert (page.verdict, page.tone) == ("1 of 4 sessions is held up", "warn")
 
 
 def test_a_worker_that_is_not_ready_says_why_before_all_else(status: WorkerStatus) -> None:

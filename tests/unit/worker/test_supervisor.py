@@ -21,6 +21,7 @@ from bridge.store.fleet.handovers import Heard
 from bridge.store.fleet.registry import Peer, Register
 from bridge.telemetry.status import WorkerStatus
 from bridge.worker.holders import Holders
+from bridge.worker.judging.ends import SessionEnd
 from bridge.worker.roster import Change
 from bridge.worker.supervisor import Coordination, Supervisor
 from tests.support.fakes import until
@@ -65,6 +66,7 @@ class FakeHolder:
     abandoned: bool = False
     paused: bool = False
     barred: bool = False
+    end: SessionEnd = field(default_factory=lambda: SessionEnd(None, None, 1.0))  # type: ignore[arg-type]  # none
     sent_here: bool = False
     most: Callable[[], None] = lambda: None
 
