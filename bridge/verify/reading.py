@@ -6,7 +6,6 @@ State and last entry are read in one transaction, so a worker may go on writing 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from bridge.verify.lanes import Lanes, Next
 from bridge.verify.pages import Raw, entries_of, first_of, served, was_trimmed
 from bridge.verify.place import DeadLetters, State, main_of, since_of, state_of
 from bridge.verify.record import Delivered, Filter, Sent, compare, delivered
-from bridge.verify.report import FaultKind, Findings, Report, SessionReport, VerifyError
+from bridge.verify.report import FaultKind, Findings, Report, SessionReport, VerifyError, words_of
 from bridge.verify.session import SessionCheck
 
 __all__ = ["StreamTarget", "VerifyError", "stream_targets", "verify"]
@@ -31,7 +30,6 @@ SETTLE_PROBE_SECONDS = 0.2
 EVERYTHING = Filter()
 Client: TypeAlias = "Redis | RedisCluster"
 RAW = ("XRANGE", "XREVRANGE")
-_OF_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: \(?['\"](.*)['\"],?\)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,17 +86,11 @@ async def verify(
                 with _as_they_are(client) as raw:
                     reports += await _StreamReader(raw, target, simulator_url, filter).reports()
             except (RedisError, RedisClusterException, OSError) as error:
-                raise VerifyError(f"{target.stream_key}: cannot read Redis: {_words(error)}") from error
+                raise VerifyError(f"{target.stream_key}: cannot read Redis: {words_of(error)}") from error
         report = Report(sessions=tuple(reports))
         if not report.pending or loop.time() >= deadline:
             return report
         await asyncio.sleep(SETTLE_PROBE_SECONDS)
-
-
-def _words(error: Exception) -> str:
-    """Without the command that redis-py puts around them."""
-    words = _OF_PIPELINE.sub(r"\1", str(error)) or type(error).__name__
-    return f"{words} - another program uses this key: move one of them" if words.startswith("WRONGTYPE") else words
 
 
 @contextmanager

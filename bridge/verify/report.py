@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,15 +11,32 @@ from typing import Any
 
 from bridge.errors import BridgeError
 
-__all__ = ["FaultKind", "Finding", "Findings", "Report", "SessionReport", "VerifyError", "as_json", "render_text"]
+__all__ = [
+    "FaultKind",
+    "Finding",
+    "Findings",
+    "Report",
+    "SessionReport",
+    "VerifyError",
+    "as_json",
+    "render_text",
+    "words_of",
+]
 
 LISTED = 20  # faults and notes kept per session: the rest are counted, so that a ruined stream fits in memory
 NUMBERED = " taken by a marker (by an earlier release; else an event is missing)"
+_OF_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: \(?['\"](.*)['\"],?\)?")
 ACCUSED = 10_000  # entries remembered as accused: memory must stay bounded where everything is wrong
 
 
 class VerifyError(BridgeError):
     """Redis or the simulator could not be read."""
+
+
+def words_of(error: Exception) -> str:
+    """What Redis says, without the command that redis-py puts around it."""
+    words = _OF_PIPELINE.sub(r"\1", str(error)) or type(error).__name__
+    return f"{words} - another program uses this key: move one of them" if words.startswith("WRONGTYPE") else words
 
 
 class FaultKind(StrEnum):

