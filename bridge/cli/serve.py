@@ -31,6 +31,8 @@ examples:
   curl -N -H "Authorization: Bearer $(cat token)" localhost:8081/streams/camera-1
 
 /livez, /readyz and /metrics are on serve.admin_port (8082). A page for browsers: config/examples/browser.
+
+exit codes: 0 stopped in good order, 2 bad configuration, or a port is taken
 """
 
 

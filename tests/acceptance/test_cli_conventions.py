@@ -21,7 +21,10 @@ from tests.support.worker_rig import Rig
 
 WITHOUT_JSON = {
     "run": "it prints nothing: what it does is logged, as JSON where standard error is no terminal",
+    "serve": "as run does",
     "config schema": "it is JSON",
+    "config contract": "it is JSON",
+    "config asyncapi": "it is a document in YAML",
     "config defaults": "it is a file in YAML",
 }
 ELSEWHERE = {"demo": "takes long; its JSON is read by test_demo"}

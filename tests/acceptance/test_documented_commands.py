@@ -26,6 +26,7 @@ from tests.support.worker_rig import Rig
 
 NOT_RUN = {
     "lens-bridge demo": "takes half a minute; run by test_demo",
+    "lens-bridge serve": "it listens for readers; run, read from and killed by the tests of serve",
     "lens-bridge dead-letters": "a family, named as such: its members are run",
     "lens-bridge sessions rewind": "a command, named without what it is to do: it is run with that",
     "kubectl create secret generic lens-bridge --from-file=api-key=./api-key": "no Kubernetes here",
