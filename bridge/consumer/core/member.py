@@ -146,7 +146,9 @@ class Member:
         try:
             for part in _parts(ids):
                 lost = yield from self._asking.run("keep", self.group.name, self.name, *part, patience=Patience.NONE)
-                self._let_go([one.decode() for one in lost])
+                # In order nothing may be left out: what stands behind a lost one would overtake it.
+                waiting = [one.entry_id for one in list(self._queue)] if lost and self._in_order else []
+                self._let_go([*(one.decode() for one in lost), *waiting])
             self._kept_at = now
             yield from self.group.look()
         except GroupMissingError:
@@ -254,10 +256,11 @@ class Member:
     def _hand_out(self, size: int) -> list[Entry]:
         taken: list[Entry] = []
         self._handed_out_at = time.monotonic()
-        while self._queue and len(taken) < size:
-            entry = self._queue.popleft()
-            if entry.entry_id in self._held:  # else another member has taken it over
-                taken.append(entry)
+        with self._lock:  # `beat` lets go of several at once
+            while self._queue and len(taken) < size:
+                entry = self._queue.popleft()
+                if entry.entry_id in self._held:  # else another member has taken it over
+                    taken.append(entry)
         return taken
 
     def _revalidate(self) -> Program[None]:

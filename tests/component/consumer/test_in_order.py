@@ -67,6 +67,24 @@ def test_one_that_slept_for_too_long_reads_nothing_more_and_hands_nothing_out(
         assert first[0].entry_id not in sleeper._member._held
 
 
+def test_one_that_slept_leaves_nothing_out_of_what_it_has(redis_server: RedisServer, client: redis.Redis) -> None:
+    """Another member has the second entry by now: the third one would overtake it."""
+    add_events(client, 3)
+    limits = Limits(claim_after_seconds=0.2, block_seconds=0.02, prefetch=3)
+    with (
+        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=limits) as sleeper,
+        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=limits) as other,
+    ):
+        assert seqs(sleeper._run(sleeper._member.next(1))) == [1]  # without signs of life: as a process that is stopped
+        first = other._run(other._member.next(1))
+        assert seqs(first) == [1]
+        other._run(other._member.acknowledge(first))
+        assert seqs(other._run(other._member.next(1))) == [2]
+        sleeper._run(sleeper._member.beat())
+        assert sleeper._member._hand_out(1) == []
+        assert asked_once(sleeper) == []
+
+
 def test_members_that_come_and_go_keep_the_order(redis_server: RedisServer, client: redis.Redis) -> None:
     """Four of them, each stopped and begun again after a few entries."""
     add_events(client, 300)
