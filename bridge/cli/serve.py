@@ -27,7 +27,7 @@ good order.
 examples:
   lens-bridge serve                                        on 127.0.0.1:8081, for programs of this machine
   BRIDGE_SERVE__TOKEN_FILE=token lens-bridge serve --host 0.0.0.0
-  curl -N localhost:8081/streams/camera-1?from=start
+  curl -N 'localhost:8081/streams/camera-1?from=start'
   curl -N -H "Authorization: Bearer $(cat token)" localhost:8081/streams/camera-1
 
 /livez, /readyz and /metrics are on serve.admin_port (8082). A page for browsers: config/examples/browser.

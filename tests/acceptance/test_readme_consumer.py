@@ -42,9 +42,6 @@ KIT_WORKING = """(
 )"""
 KIT_OPENING = '"my-service") as consumer'
 KIT_HURRIED = '"my-service", limits=__import__("bridge.consumer").consumer.Limits(claim_after_seconds=1)) as consumer'
-KIT_PREFACE = """import os, sqlite3
-database = sqlite3.connect("my-service.db", timeout=60)
-"""
 STREAM, GROUP, POISON = "lens:{camera-1}:events", "my-service", "my-service:poison"
 PLACE = "members"
 
@@ -67,8 +64,7 @@ def member(tmp_path: Path) -> Iterator[Member]:
 def kit_member(tmp_path: Path) -> Iterator[Member]:
     """Members are processes of the README's consumer with the kit."""
     changed = {URL: OWN_URL, KIT_PRINTING: KIT_WORKING, KIT_OPENING: KIT_HURRIED}
-    source = _changed(_snippet(KIT), changed)
-    with _members_of(KIT_PREFACE + source.replace("\nwith ", "\nledger.create(database)\nwith ", 1), tmp_path) as make:
+    with _members_of("import os\n" + _changed(_snippet(KIT), changed), tmp_path) as make:
         yield make
 
 

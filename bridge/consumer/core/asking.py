@@ -59,9 +59,13 @@ class Asking:
         Every command that is sent this way may be sent again though it was carried out before.
         """
         backoff = Backoff(initial_seconds=_FIRST_WAIT_SECONDS, max_seconds=self.limits.backoff_max_seconds)
+        away_at = 0.0
         while True:
             try:
-                return (yield Call(words))
+                reply = yield Call(words)
+                if backoff.attempt:
+                    log.warning("redis.back stream=%s after=%.1fs", self.stream, time.monotonic() - away_at)
+                return reply
             except Exception as error:
                 match meaning(error):
                     case Meaning.NO_GROUP:
@@ -75,6 +79,7 @@ class Asking:
                         if self._is_over(patience):
                             raise
                         if backoff.attempt == 0:
+                            away_at = time.monotonic()
                             log.warning("redis.away stream=%s error=%s: %s", self.stream, type(error).__name__, error)
             yield Pause(backoff.delay(self.random), through_stop=patience is Patience.TO_THE_END)
             backoff = backoff.next()

@@ -36,6 +36,7 @@ class Group:
         self.known = False  # it was there once: where it is gone, nothing may be skipped
         self._settled = ""
         self._witness: tuple[str, bytes, bytes] = ("", b"", b"")
+        self._looked = False
 
     def read(self, entry_id: str, fields: Mapping[bytes, bytes]) -> None:
         """This entry stands in the stream: where it does later on, it is still the same stream."""
@@ -57,9 +58,18 @@ class Group:
             self._settled = self._settled or text
             self.known = True
 
-    def look(self) -> Program[Stand]:
-        """How it stands. Raises GroupMissingError, ConsumerError, and what redis-py raises while Redis is away."""
-        stand = Stand((yield from self._asking.run("look", self.name, patience=Patience.NONE)))
+    def tell_of_nothing(self) -> Program[None]:
+        """Say once, when nothing came, that nothing stands there at all: the key may be misspelt. Raises as `look`."""
+        if not (self._looked or self._witness[0]):
+            stand = yield from self.look(patience=Patience.TO_THE_STOP)
+            self._looked = True
+            if not stand.newest:
+                hint = "waits; if it should hold entries, compare the key with the bridge's stream.key"
+                log.warning("stream.empty stream=%s at=%s: %s", self._asking.stream, self._asking.where, hint)
+
+    def look(self, *, patience: Patience = Patience.NONE) -> Program[Stand]:
+        """How it stands. Raises GroupMissingError, ConsumerError, and what redis-py raises where patience ends."""
+        stand = Stand((yield from self._asking.run("look", self.name, patience=patience)))
         self._settled = stand.settled
         return stand
 

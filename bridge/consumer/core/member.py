@@ -86,6 +86,8 @@ class Member:
                     return taken
             try:
                 taken = yield from self._in_turn(size) if self._in_order else self._in_parallel(size)
+                if not taken:
+                    yield from self.group.tell_of_nothing()
             except GroupMissingError:
                 yield from self.group.make()
             except Exception as error:

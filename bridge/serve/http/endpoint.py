@@ -42,6 +42,10 @@ _STREAM_HEADERS = {
 }
 _UNKEPT = {"Cache-Control": "no-store"}
 _NONE: Mapping[str, str] = {}
+_NOTHING = (
+    "no session is known here, or serve.streams lets none through: "
+    "give this server the workers' sessions (BRIDGE_SESSIONS, --sessions, or their file by --config)"
+)
 _STATUS = {Refusal.TOKEN: 401, Refusal.UNKNOWN: 404, Refusal.REQUEST: 400, Refusal.UNAVAILABLE: 503}
 
 
@@ -87,13 +91,15 @@ class Endpoint:
         """Tokens and origins, for every path: who has no token learns of none."""
         if _preflight(request):
             return web.Response(status=204)
-        if not self._tokens.takes(self._token_of(request)):
+        if not self._tokens.takes(given := self._token_of(request)):
             challenge = {"WWW-Authenticate": 'Bearer realm="lens-bridge"'}
-            return self._refused(Refusal.TOKEN, "send the token as Authorization: Bearer ...", challenge)
+            told = "this is not the token" if given else "send the token as Authorization: Bearer ..."
+            return self._refused(Refusal.TOKEN, told, challenge)
         try:
             return await handler(request)
         except web.HTTPException as error:
-            return _told(error.status, error.reason.lower(), _allowed(error))
+            where = "; GET /streams lists what there is" if error.status == 404 else ""
+            return _told(error.status, error.reason.lower() + where, _allowed(error))
 
     async def _add_cors(self, request: web.Request, response: web.StreamResponse) -> None:
         """To refusals too: a page should see what is wrong."""
@@ -107,7 +113,7 @@ class Endpoint:
 
     async def _list(self, request: web.Request) -> web.Response:
         offers = [_described(one) for one in await self._catalogue.all()]
-        text = json.dumps({"streams": offers}, indent=2) + "\n"
+        text = json.dumps({"streams": offers} if offers else {"streams": [], "hint": _NOTHING}, indent=2) + "\n"
         return web.Response(text=text, content_type="application/json", headers=_UNKEPT)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
@@ -118,7 +124,8 @@ class Endpoint:
             why = "Redis does not answer, and says not whether there is such a stream"
             return self._refused(Refusal.UNAVAILABLE, why, {"Retry-After": "5"})
         if offer is None:
-            return self._refused(Refusal.UNKNOWN, "there is no such stream; GET /streams lists them")
+            told = "there is no such stream; GET /streams lists them" if await self._catalogue.all() else _NOTHING
+            return self._refused(Refusal.UNKNOWN, told)
         try:
             wish = wish_of(request.query.items(), request.headers.get("Last-Event-ID"), offer.only)
         except WishError as error:

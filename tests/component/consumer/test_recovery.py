@@ -98,6 +98,35 @@ def test_a_stream_that_is_not_there_yet_is_waited_for(redis_server: RedisServer,
     assert reading.end() == [1, 2]
 
 
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_stream_where_nothing_stands_is_told_of_once(
+    redis_server: RedisServer, client: redis.Redis, caplog: pytest.LogCaptureFixture, in_order: bool
+) -> None:
+    """Its key may be misspelt, and then nothing would ever be said. Also by members that find the group made."""
+    client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+    told = "stream.empty stream=" + STREAM
+    first, second = Reading(redis_server.url, in_order=in_order), Reading(redis_server.url, in_order=in_order)
+    eventually(lambda: caplog.text.count(told) == 2, "each says so")
+    add_events(client, 2)
+    eventually(lambda: len(first.taken) + len(second.taken) == 2, "they go on as ever")
+    assert sorted(first.end() + second.end()) == [1, 2]
+    assert caplog.text.count(told) == 2
+
+
+def test_a_stream_that_was_read_to_its_end_and_trimmed_is_not_told_of(
+    redis_server: RedisServer, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its key was right."""
+    add_events(client, 2)
+    reading = Reading(redis_server.url)
+    eventually(reading.settled(2), "both came")
+    client.xtrim(STREAM, maxlen=0, approximate=False)
+    asked = client.info("commandstats")["cmdstat_xreadgroup"]["calls"]
+    eventually(lambda: client.info("commandstats")["cmdstat_xreadgroup"]["calls"] > asked + 1, "it asks again")
+    assert reading.end() == [1, 2]
+    assert "stream.empty" not in caplog.text
+
+
 def test_one_that_began_with_what_comes_next_skips_nothing_when_redis_was_emptied(
     redis_server: RedisServer, client: redis.Redis
 ) -> None:
@@ -139,8 +168,10 @@ def test_pending_entries_that_were_trimmed_are_passed_over_and_counted(
 
 
 @pytest.mark.parametrize("kind", ["threads", "asyncio"])
-async def test_a_redis_that_is_killed_and_comes_back_is_waited_for(private_redis: RedisServer, kind: str) -> None:
-    """With nothing lost on its side, nothing is lost and nothing comes twice but what was in hand."""
+async def test_a_redis_that_is_killed_and_comes_back_is_waited_for(
+    private_redis: RedisServer, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With nothing lost on its side, nothing is lost and nothing comes twice but what was in hand. The log tells."""
     taken: list[Entry] = []
     kept = redis.Redis.from_url(private_redis.url)
     await asyncio.to_thread(add_events, kept, 3)
@@ -169,6 +200,7 @@ async def test_a_redis_that_is_killed_and_comes_back_is_waited_for(private_redis
     kept.close()
     assert sorted(set(seqs(taken))) == [1, 2, 3, 4, 5, 6]
     assert len(taken) <= 7
+    assert caplog.text.index("redis.away stream=" + STREAM) < caplog.text.index("redis.back stream=" + STREAM)
 
 
 def test_a_stop_ends_while_redis_is_away(redis_server: RedisServer) -> None:

@@ -9,9 +9,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
 from bridge.errors import ConfigurationError
 from bridge.masking import Secrets
+from bridge.model.keys import SESSIONS_KEY
+from bridge.model.registered import Registered
 from bridge.serve.service import StreamServer
 from bridge.settings import ServeSettings, Settings
 from tests.component.serve.conftest import Opening, Writer
@@ -75,6 +78,33 @@ async def test_without_the_token_nobody_learns_anything(
         expected = status if status == 401 or path in ("/streams", "/streams/camera-1") else 404
         assert head.split()[1] == str(expected).encode()
         assert (b'WWW-Authenticate: Bearer realm="lens-bridge"' in head) == (expected == 401)
+
+
+async def test_a_refusal_says_what_to_do(serving: Opening) -> None:
+    """To who has sent no token, a wrong one, or asks for what is not there."""
+    async with serving(token=TOKEN) as server:
+        assert (await _ask(server))[2] == {"error": "send the token as Authorization: Bearer ..."}
+        assert (await _ask(server, Authorization=f"Bearer {OTHER}"))[2] == {"error": "this is not the token"}
+        for path in ("/", "/nowhere", "/streams/nope"):
+            status, _, told = await _ask(server, path, Authorization=f"Bearer {TOKEN}")
+            assert status == 404
+            assert "GET /streams lists" in told["error"]
+
+
+async def test_a_server_that_knows_no_session_says_so(serving: Opening, redis: Redis) -> None:
+    """Started without the workers' configuration: an empty list alone would be a riddle. What is added shows up."""
+    async with serving(sessions=[]) as server:
+        status, _, told = await _ask(server)
+        assert (status, told["streams"]) == (200, [])
+        assert "BRIDGE_SESSIONS" in told["hint"]
+        status, _, told = await _ask(server, "/streams/camera-1")
+        assert status == 404
+        assert "BRIDGE_SESSIONS" in told["error"]
+    await redis.hset(SESSIONS_KEY, "camera-9", Registered(session_id="lsn-9", name="camera-9").render())
+    async with serving(sessions=[]) as server:
+        told = (await _ask(server))[2]
+        assert [one["name"] for one in told["streams"]] == ["camera-9"]
+        assert "hint" not in told
 
 
 async def test_a_rotated_token_is_taken_at_once_and_open_streams_stay(
