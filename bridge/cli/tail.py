@@ -43,13 +43,15 @@ def _tail(options: argparse.Namespace) -> ExitCode:
 
 async def _follow(options: argparse.Namespace, settings: Any) -> None:
     from bridge.operations.redis_client import check_contact, open_client
-    from bridge.operations.tail import follow, json_line, text_line
+    from bridge.operations.tail import follow, json_line, nothing_stands_at, text_line
 
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     async with open_client(settings.redis) as client:
         await check_contact(client, settings.redis)
         targets = await targets_of(options, settings, client)
         labels = await labelled(targets, client)
+        if await nothing_stands_at(client, [*labels]):  # a misspelt key would be waited at in silence for ever
+            print(f"lens-bridge: nothing stands yet at {', '.join(labels)}, waiting for it", file=sys.stderr)
         async for landed in follow(client, [*labels], from_start=options.from_start, on_change=_tell_change):
             print(
                 json_line(landed) if options.json else text_line(landed, columns=columns, labels=labels),

@@ -32,7 +32,7 @@ from bridge.errors import BridgeError
 from bridge.model.keys import hash_tag
 from bridge.operations.redis_client import Client
 
-__all__ = ["Landed", "TailError", "follow", "json_line", "printable", "text_line"]
+__all__ = ["Landed", "TailError", "follow", "json_line", "nothing_stands_at", "printable", "text_line"]
 
 BLOCK_MILLISECONDS = 1000  # well under every socket time-out: a quiet stream must not look like a dead server
 PAGE_ENTRIES = 200  # of each stream in one reply
@@ -96,6 +96,14 @@ async def follow(
             on_change(None)
         for landed in page:
             yield landed
+
+
+async def nothing_stands_at(client: Client, stream_keys: Sequence[str]) -> bool:
+    """None of the streams is there; False where Redis does not say so, which `follow` then tells of."""
+    try:
+        return not any([await client.exists(key) for key in stream_keys])
+    except (RedisError, *_PASSING):
+        return False
 
 
 def text_line(landed: Landed, *, columns: int | None = None, labels: Mapping[str, str] | None = None) -> str:

@@ -47,7 +47,7 @@ async def serve(settings: Settings, secrets: Secrets) -> None:
     raise_descriptor_limit(settings.serve.max_connections)
     collect_garbage_seldom()
     tell_shortage_once(asyncio.get_running_loop())
-    with heed_signals(stop, asyncio.Event()):
+    with heed_signals(stop, asyncio.Event(), who="serve"):
         async with StreamServer(settings, secrets):
             await stop.wait()
     log.info("serve.stopped")

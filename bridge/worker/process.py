@@ -34,14 +34,15 @@ _HINT = "raise the limit of open files (ulimit -n), or run more workers"
 
 
 @contextmanager
-def heed_signals(stop: asyncio.Event, reload: asyncio.Event) -> Iterator[None]:
+def heed_signals(stop: asyncio.Event, reload: asyncio.Event, *, who: str = "worker") -> Iterator[None]:
     """Set ``stop`` at the first signal that asks for it, ``reload`` at SIGHUP. Only within a running event loop, in the
     main thread.
 
-    SIGHUP stops where this process had a terminal and has none any more. Started under nohup it never does.
+    SIGHUP stops where this process had a terminal and has none any more. Started under nohup it never does. The log's
+    events begin with ``who``.
     """
     loop = asyncio.get_running_loop()
-    signals = _Signals(stop, reload)
+    signals = _Signals(stop, reload, who)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.end, number)
     loop.add_signal_handler(signal.SIGHUP, signals.hang_up)
@@ -53,15 +54,16 @@ def heed_signals(stop: asyncio.Event, reload: asyncio.Event) -> Iterator[None]:
 
 
 class _Signals:
-    def __init__(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
+    def __init__(self, stop: asyncio.Event, reload: asyncio.Event, who: str) -> None:
         self._stop = stop
+        self._who = who
         self._reload = reload
         self._closable = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
 
     def end(self, number: signal.Signals) -> None:
         """The first one stops, the second one ends at once."""
         if self._stop.is_set():
-            log.warning("worker.stopped_at_once", signal=number.name)
+            log.warning(f"{self._who}.stopped_at_once", signal=number.name)
             # Nothing is lost: what is not committed is read again. 128 + n is the shell's code for it.
             os._exit(128 + number)
         self._begin_to_stop(number)
@@ -83,7 +85,7 @@ class _Signals:
         return self._closable and not self._stop.is_set() and not _has_terminal()
 
     def _begin_to_stop(self, number: signal.Signals) -> None:
-        log.info("worker.stopping", signal=number.name)
+        log.info(f"{self._who}.stopping", signal=number.name)
         self._stop.set()
 
 

@@ -344,9 +344,21 @@ async def test_tail_shows_entries_until_it_is_interrupted(redis: Redis, redis_se
     assert (result.code, result.errors) == (130, "")
 
 
+async def test_tail_says_that_nothing_stands_there_yet_and_waits(redis: Redis, redis_server: RedisServer) -> None:
+    """Its key may be misspelt; where it is not, the first entry shows up."""
+    key = "lens:{a}:events"
+    tail = await start("tail", "--stream", key, "--redis-url", redis_server.url)
+    assert tail.stderr is not None
+    assert (await tail.stderr.readline()).decode() == f"lens-bridge: nothing stands yet at {key}, waiting for it\n"
+    await redis.xadd(key, {"id": "e1", "seq": 1, "type": "log.info", "data": "{}"})
+    assert "e1" in (await lines_of(tail, 1))[0]
+    assert (await ended(tail, signal.SIGINT)).code == 130
+
+
 async def test_a_reader_that_has_seen_enough_ends_a_command_in_silence(redis: Redis, redis_server: RedisServer) -> None:
     """As `lens-bridge tail | head -1` does: exit code 0 and no complaint."""
     key = "lens:{a}:events"
+    await redis.xadd(key, {"id": "e", "seq": 1, "type": "log.info", "data": "{}"})
     tail = await start("tail", "--stream", key, "--json", "--redis-url", redis_server.url)
     assert tail.stdout is not None
     assert tail.stderr is not None

@@ -192,6 +192,7 @@ async def test_two_hundred_readers_get_everything_though_one_of_them_does_not_re
     for one in readers:
         await one.close()
     assert await server.terminate() == 0
+    assert [one["signal"] for one in server.said("serve.stopping")] == ["SIGTERM"]
 
 
 async def test_a_configuration_that_opens_streams_to_everybody_is_refused_in_one_line(
