@@ -150,6 +150,32 @@ def test_an_entry_that_hangs_goes_to_another_member(redis_server: RedisServer, c
     thread.join()
 
 
+@pytest.mark.parametrize("in_order", [False, True])
+def test_what_waits_behind_an_entry_that_hangs_goes_to_others_and_counts_as_not_tried(
+    redis_server: RedisServer, client: redis.Redis, in_order: bool
+) -> None:
+    """Signs of life for it would keep it from everybody for as long as the work hangs."""
+    add_events(client, 4)
+    begun, release = threading.Event(), threading.Event()
+    limits = Limits(claim_after_seconds=3, block_seconds=0.02, work_seconds=0.5, prefetch=10)
+
+    def hang(entry: Entry) -> None:
+        begun.set()
+        assert release.wait(60)
+
+    how = {"limits": limits, "in_order": in_order}
+    thread = threading.Thread(target=take, args=("threads", redis_server.url, 1, hang), kwargs=how, daemon=True)
+    thread.start()
+    assert begun.wait(60)
+    limits = Limits(claim_after_seconds=3, block_seconds=0.02)
+    taken = take("threads", redis_server.url, 4, limits=limits, in_order=in_order)
+    assert not release.is_set()
+    assert {one.seq: one.deliveries for one in taken} == {1: 2, 2: 1, 3: 1, 4: 1}
+    assert seqs(taken) == [1, 2, 3, 4] if in_order else sorted(seqs(taken)) == [1, 2, 3, 4]
+    release.set()
+    thread.join()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stop_loses_nothing_and_repeats_nothing(redis_server: RedisServer, client: redis.Redis, kind: str) -> None:
     """What was fetched and not worked on goes to others at once, and counts as not delivered."""

@@ -44,7 +44,7 @@ class Reading:
 
     def settled(self, count: int) -> Callable[[], bool]:
         """A condition: so many were acknowledged, and its last look at the group saw that."""
-        return lambda: self.consumer._member.counts.acknowledged >= count and not self.consumer._member._held
+        return lambda: self.consumer._member.counts.acknowledged >= count and self.consumer._member._hand.empty
 
     def end(self) -> list[int]:
         """Stop it; the numbers that it was given."""
