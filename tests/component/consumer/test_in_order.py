@@ -56,7 +56,7 @@ def test_the_next_one_goes_on_with_what_the_dead_one_had(redis_server: RedisServ
 def test_one_that_slept_for_too_long_reads_nothing_more_and_hands_nothing_out(
     redis_server: RedisServer, client: redis.Redis
 ) -> None:
-    """What it had in hand is another one's by now, who is not disturbed; what waits behind it does not overtake that."""
+    """What it had in hand is another one's by now, who is not disturbed; nor is that overtaken by what waits here."""
     add_events(client, 6)
     with (
         Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as sleeper,
