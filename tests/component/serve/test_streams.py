@@ -216,6 +216,19 @@ async def test_an_emptied_redis_is_told_though_writers_go_on_while_it_is_looked_
         await reader.close()
 
 
+async def test_an_entry_is_sent_when_it_comes_and_not_with_the_next_sign_of_life(
+    serving: Opening, writer: Writer
+) -> None:
+    """Signs of life are five minutes apart here."""
+    async with serving(heartbeat_seconds=300) as server:
+        reader = await _reader(server).start().connected()
+        for seq in (1, 2, 3):
+            await writer.write()
+            await _reaches(reader, seq)
+        await reader.close()
+        assert reader.seqs == [1, 2, 3]
+
+
 @pytest.mark.parametrize("kept", [False, True], ids=["in Redis", "in the ring"])
 async def test_a_place_that_redis_lost_and_wrote_again_elsewhere_is_told(
     serving: Opening, writer: Writer, kept: bool
