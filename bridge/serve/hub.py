@@ -143,8 +143,8 @@ class Tail:
             if (await self._reads.bounds(self.key)).last < ring.last:
                 await self._look(ring)  # emptied or rolled back, over a connection that never broke
             return
-        # What was trimmed before it was read here shows in nothing but the place itself. That takes more than a page, or
-        # a stream that keeps little more than this: what comes between the two questions counts as well.
+        # What was trimmed before it was read here shows in nothing but the place itself. That takes more than a page,
+        # or a stream that keeps little more than this: what comes between the two questions counts as well.
         full = len(found) == _TAIL_ENTRIES
         short = full or await self._reads.length(self.key) <= len(found) + _COMES_MEANWHILE_ENTRIES
         if short and self._stands and not await self._reads.stands(self.key, ring.last):

@@ -7,14 +7,12 @@
 -- Answers the ids that are another member's.
 
 local stream, group, member = KEYS[1], ARGV[1], ARGV[2]
-local others = {}
+local mine, others = {}, {}
 for n = 3, #ARGV do
   local pending = redis.pcall('XPENDING', stream, group, ARGV[n], ARGV[n], '1')
   if pending.err then return redis.error_reply(pending.err) end
-  if pending[1] and pending[1][2] ~= member then
-    others[#others + 1] = ARGV[n]
-  else
-    redis.call('XACK', stream, group, ARGV[n])
-  end
+  local ids = pending[1] and pending[1][2] ~= member and others or mine
+  ids[#ids + 1] = ARGV[n]
 end
+if #mine > 0 then redis.call('XACK', stream, group, unpack(mine)) end
 return others
