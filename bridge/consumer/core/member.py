@@ -155,9 +155,8 @@ class Member:
     def leave(self) -> Program[None]:
         """Give back what is in hand, so that others have it at once, and leave the group."""
         waiting = self._hand.put_down()
-        back = [(one, one.deliveries) for one in self._hand.worked_on()] + [
-            (one, one.deliveries - 1) for one in waiting
-        ]
+        back = [(one, one.deliveries) for one in self._hand.worked_on()]
+        back += [(one, one.deliveries - 1) for one in waiting]
         if not self._asking.stopping:
             self._asking.stop()
         patience = Patience.TO_THE_END if back else Patience.NONE
