@@ -111,7 +111,7 @@ def test_a_member_that_works_long_is_not_robbed_and_a_dead_one_is(
     add_events(client, 3)
     begun, others = threading.Event(), threading.Event()
     slow: list[Entry] = []
-    limits = Limits(claim_after_seconds=0.5, block_seconds=0.05, prefetch=1)
+    limits = Limits(claim_after_seconds=1.5, block_seconds=0.1, prefetch=1)
 
     def work(entry: Entry) -> None:
         begun.set()

@@ -9,7 +9,7 @@ import redis
 
 from bridge.consumer import Consumer, Entry, Limits
 from bridge.lab.redis_server import RedisServer
-from tests.support.consuming import FAST, GROUP, STREAM, add_events, eventually, seqs, take
+from tests.support.consuming import GROUP, STREAM, add_events, eventually, seqs, take
 
 LONG = Limits(claim_after_seconds=3600, block_seconds=0.02, prefetch=3)  # nobody is taken for dead by the clock
 
@@ -119,7 +119,7 @@ def test_members_that_come_and_go_keep_the_order(redis_server: RedisServer, clie
 
     def come_and_go(number: int) -> None:
         while len(order) < 300:
-            with Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=FAST) as consumer:
+            with Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as consumer:
                 members[number] = consumer
                 if len(order) >= 300:
                     return
