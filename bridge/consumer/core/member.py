@@ -185,9 +185,11 @@ class Member:
         if time.monotonic() >= self._claim_at and (claimed := (yield from self._claim())):
             return [claimed]
         asking, limits = self._asking, self._limits
+        due = self._claim_at - time.monotonic()  # what failed is not to wait for what comes
+        block = min(limits.block_seconds, due) if due > 0 else limits.block_seconds
         reply = yield from asking.ask(
             *("XREADGROUP", "GROUP", self.group.name, self.name, "COUNT", max(size, limits.prefetch)),
-            *("BLOCK", max(1, round(limits.block_seconds * 1000)), "STREAMS", asking.stream, ">"),
+            *("BLOCK", max(1, round(block * 1000)), "STREAMS", asking.stream, ">"),
             patience=Patience.TO_THE_STOP,
         )
         self.group.known = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -62,6 +63,22 @@ def test_what_fails_comes_again_and_goes_to_the_dead_letters_in_the_end(
     assert (letter[b"seq"], letter[b"reason"], letter[b"error"]) == (b"1", b"failed", b"KeyError")
     assert (letter[b"deliveries"], letter[b"data"]) == (b"3", b'{"type": "inference.result"}')
     assert pending(client) == []
+
+
+def test_what_failed_comes_again_in_time_though_nothing_else_comes(
+    redis_server: RedisServer, client: redis.Redis
+) -> None:
+    """A request that waits for entries for long does not hold it up."""
+    add_events(client, 1)
+    limits = Limits(claim_after_seconds=3600, block_seconds=40, retry_seconds=0.2, prefetch=1)
+    began = time.monotonic()
+    with Consumer(redis_server.url, STREAM, GROUP, limits=limits) as consumer:
+        for entry in consumer:
+            if entry.deliveries == 2:
+                consumer.stop()
+            else:
+                consumer.fail(ValueError("not now"), entry)
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("in_order", [False, True])
