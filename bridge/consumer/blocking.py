@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
 import threading
 import time
@@ -66,7 +67,8 @@ class Consumer:
         self._source, self._limits = source, limits or Limits()
         self._client: Client | None = None
         self._beside: Sequence[redis.Redis] = ()
-        self._stopped, self._done = threading.Event(), threading.Event()
+        self._stops: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event may be set in no signal handler
+        self._done = threading.Event()
         self._beating: threading.Thread | None = None
         self._broken: BaseException | None = None
         self._out: list[Entry] = []
@@ -102,7 +104,7 @@ class Consumer:
     def stop(self) -> None:
         """Let the loop end behind the entry that is being worked on. From any thread, or a signal handler."""
         self._member.stop()
-        self._stopped.set()
+        self._stops.put(None)
 
     def stop_on_signals(self, *signals: signal.Signals) -> None:
         """`stop` on these, without any on SIGTERM and SIGINT. A second one ends the process. In the main thread."""
@@ -168,12 +170,17 @@ class Consumer:
             reply = error = None
             match request:
                 case Pause(seconds, through_stop):
-                    time.sleep(seconds) if through_stop else self._stopped.wait(seconds)
+                    time.sleep(seconds) if through_stop else self._wait(seconds)
                 case Call(words):
                     try:
                         reply = self._call(words)
                     except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as caught:
                         error = caught
+
+    def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._stops.get(timeout=seconds)
+            self._stops.put(None)  # whoever waits after this is not to wait either
 
     def _call(self, words: tuple[Any, ...]) -> Any:
         if self._client is None:

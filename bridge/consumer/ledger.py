@@ -51,8 +51,7 @@ class _Statements:
         )
 
     def _insert(self, entries: Sequence[Entry]) -> tuple[str, list[Any]]:
-        # In one order for everybody, so that two members with the same entries never wait for each other crosswise.
-        rows = sorted((self.reader, one.stream, *one.identity, one.entry_ms) for one in entries)
+        rows = [(self.reader, one.stream, *one.identity, one.entry_ms) for one in entries]
         row = f"({', '.join([self._mark] * 6)})"
         sql = (
             f"INSERT INTO {self._table} (reader, stream, session_id, seq, id, entry_ms)"  # noqa: S608  checked above
@@ -151,7 +150,9 @@ class AsyncLedger(_Statements):
         return dict(await (await db.execute(*self._places(stream))).fetchall())
 
 
-def _parts(entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
+def _parts(listed: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
+    """In one order for everybody, so that two members with the same entries never wait for each other crosswise."""
+    entries = sorted(listed, key=lambda one: (one.stream, *one.identity))
     return (entries[at : at + _ROWS_PER_STATEMENT] for at in range(0, len(entries), _ROWS_PER_STATEMENT))
 
 

@@ -27,6 +27,7 @@ PAGE_BYTES = 64 * 1024
 """About as much as one reader is given, or reads of Redis, at a time."""
 _BLOCK_MILLISECONDS = 1000  # under every socket time-out: a quiet stream must not look like a dead server
 _TAIL_ENTRIES = 200
+_COMES_MEANWHILE_ENTRIES = 2000  # while Redis answers one question: more than one commit holds
 _FIRST_PAGE_ENTRIES, _LARGEST_PAGE_ENTRIES = 8, 500
 _RETRY_SECONDS = 0.25
 _PAGES_AT_ONCE = 8
@@ -143,8 +144,9 @@ class Tail:
                 await self._look(ring)  # emptied or rolled back, over a connection that never broke
             return
         # What was trimmed before it was read here shows in nothing but the place itself. That takes more than a page,
-        # or a stream that keeps no more than this.
-        short = len(found) == _TAIL_ENTRIES or await self._reads.length(self.key) <= len(found)
+        # or a stream that keeps little more than this: what comes between the two questions counts as well.
+        full = len(found) == _TAIL_ENTRIES
+        short = full or await self._reads.length(self.key) <= len(found) + _COMES_MEANWHILE_ENTRIES
         if short and self._stands and not await self._reads.stands(self.key, ring.last):
             self._begin_anew(ring, found[-1].id)
         else:

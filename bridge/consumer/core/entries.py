@@ -67,16 +67,21 @@ class Entry:
     def json(self, *, strict: bool = True) -> Any:
         """``data`` as Python values.
 
-        ``strict`` is RFC 8259: it refuses NaN, Infinity, numbers that no double holds (1e999), what is not UTF-8, and
-        lone surrogates, which no other program could read back. Without it all that Python's own ``json`` reads is
-        read, and a byte that is not UTF-8 becomes U+FFFD. Raises ValueError either way.
+        ``strict`` takes what programs of every language read alike. It refuses what RFC 8259 forbids: NaN, Infinity,
+        bytes that are not UTF-8. And what the RFC permits but calls unpredictable, which a bridge with
+        ``events.strict_json`` publishes too: numbers that no double holds (1e999), and lone surrogates. Without it all
+        that Python's own ``json`` reads is read, and a byte that is not UTF-8 becomes U+FFFD. Raises ValueError either
+        way, also for what is nested too deeply.
         """
-        if not strict:
-            return json.loads(self.data.decode("utf-8", "replace"))
-        text = self.data.decode("utf-8")
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError: a lone surrogate
+        try:
+            if not strict:
+                return json.loads(self.data.decode("utf-8", "replace"))
+            text = self.data.decode("utf-8")
+            value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+            if "\\u" in text:
+                json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError: a lone surrogate
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
         return value
 
 

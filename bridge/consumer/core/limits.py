@@ -14,7 +14,8 @@ class Limits:
     - ``claim_after_seconds`` (over 0): a member that has given no sign of life for so long is taken for dead, and its
       entries go to others. A living one gives a sign three times in that time, from a thread or a task of its own, so
       work may take as long as it likes; but asyncio's must not block the loop for longer than this.
-    - ``work_seconds`` (None: no limit): an entry that is worked on for longer is taken for hung and goes to others.
+    - ``work_seconds`` (None: no limit): an entry that is worked on for longer is taken for hung and goes to others, and
+      with it what waits behind it in the member.
     - ``max_deliveries`` (2 or more): when an entry was given out so often in vain it goes to the dead letters.
     - ``retry_seconds``: what failed is tried again after this.
     - ``prefetch`` (1 or more): how many entries are asked for at once, and wait in the member; embeddings of 190 KB are

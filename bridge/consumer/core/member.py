@@ -1,16 +1,14 @@
 """One member of a group: what it has in hand, what it asks for next, what becomes of each entry. Pure.
 
 An entry is *in hand* from its delivery until it is acknowledged, given back or buried. Those in hand are kept alive by
-`beat`, which runs beside the work; so the one list of them has a lock.
+`beat`, which runs beside the work.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,6 +18,7 @@ from bridge.consumer.core.calls import Pause, Program, Word
 from bridge.consumer.core.entries import Entry, NotAnEntryError, parse
 from bridge.consumer.core.faults import GroupMissingError, Meaning, meaning
 from bridge.consumer.core.group import Group
+from bridge.consumer.core.hand import Hand
 from bridge.model.keys import hash_tag
 
 __all__ = ["Counts", "Member", "dead_letter_key"]
@@ -62,9 +61,7 @@ class Member:
         self._limits = asking.limits
         self._in_order = in_order
         self._dead = dead_letter_key(asking.stream, group.name)
-        self._queue: deque[Entry] = deque()
-        self._held: dict[str, Entry] = {}  # those that wait in the queue, and those that are worked on
-        self._lock = threading.Lock()
+        self._hand = Hand(in_order=in_order)
         self._kept_at = self._claim_at = self._handed_out_at = time.monotonic()
         self._cursor = "0-0"
 
@@ -80,7 +77,7 @@ class Member:
     def next(self, size: int) -> Program[list[Entry]]:
         """The next entries, at most ``size`` of them; none after a stop. What comes again comes alone."""
         while not self._asking.stopping:
-            if self._queue:
+            if self._hand.some_wait:
                 yield from self._revalidate()
                 if taken := self._hand_out(size):
                     return taken
@@ -100,24 +97,26 @@ class Member:
 
     def acknowledge(self, entries: Iterable[Entry]) -> Program[None]:
         """Their work is done. Those that are not in hand any more are left out."""
-        mine = [one for one in entries if one.entry_id in self._held]
+        mine = [one for one in entries if one.entry_id in self._hand]
         for part in _parts(mine):
             ids = [one.entry_id for one in part]
             try:
-                yield from self._asking.ask("XACK", self._asking.stream, self.group.name, *ids)
+                others = yield from self._acked(ids)
             except Exception as error:
                 if not self._asking.stopping or meaning(error) is not Meaning.PASSES:
                     raise
                 log.warning("stop.cut_short stream=%s entries=%d: they come again", self._asking.stream, len(part))
                 return
-            self._let_go(ids)
-            self.counts.acknowledged += len(part)
-            for one in part:
+            self._hand.let_go(ids)
+            self._hand.lose(others)
+            done = [one for one in part if one.entry_id not in others]
+            self.counts.acknowledged += len(done)
+            for one in done:
                 self.counts.last_seq[one.session_id] = one.seq
 
     def fail(self, entries: Sequence[Entry], error: BaseException) -> Program[None]:
         """Their work failed: each comes again, alone; one that came too often goes to the dead letters."""
-        mine = [one for one in entries if one.entry_id in self._held]
+        mine = [one for one in entries if one.entry_id in self._hand]
         worn_out = [one for one in mine if one.deliveries >= self._limits.max_deliveries]
         if worn_out:
             kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
@@ -130,52 +129,69 @@ class Member:
             retry = self._limits.retry_seconds
             back = [(one, one.deliveries) for one in again]
             if self._in_order:  # what stands behind comes again too, and was not tried
-                back += [(one, one.deliveries - 1) for one in self._queue]
-                self._queue.clear()
+                back += [(one, one.deliveries - 1) for one in self._hand.put_down()]
             yield from self._release(back, max(0, self._limits.claim_after_ms - round(retry * 1000)))
             self._claim_at = min(self._claim_at, time.monotonic() + retry)
             if self._in_order:
                 yield Pause(retry)
 
     def beat(self) -> Program[None]:
-        """Tell that those in hand are worked on, let go of what others have taken over, and look at the group."""
-        now = time.monotonic()
+        """Tell that those in hand are worked on, let go of what others have taken over, and look at the group.
+
+        Where the work hangs, nothing is kept: what waits behind it goes to others at once, and counts as not tried.
+        """
         longest = self._limits.work_seconds
-        with self._lock:
-            ids = list(self._held)
-            if longest is not None and now - self._handed_out_at >= longest:  # what is worked on hangs
-                ids = [one.entry_id for one in list(self._queue)]  # a copy: the work goes on beside this
         try:
-            for part in _parts(ids):
-                lost = yield from self._asking.run("keep", self.group.name, self.name, *part, patience=Patience.NONE)
-                # In order nothing may be left out: what stands behind a lost one would overtake it.
-                waiting = [one.entry_id for one in list(self._queue)] if lost and self._in_order else []
-                self._let_go([*(one.decode() for one in lost), *waiting])
-            self._kept_at = now
+            if longest is not None and time.monotonic() - self._handed_out_at >= longest:
+                waiting = [(one, one.deliveries - 1) for one in self._hand.put_down()]
+                yield from self._release(waiting, self._limits.claim_after_ms, patience=Patience.NONE)
+            else:
+                yield from self._keep()
             yield from self.group.look()
         except GroupMissingError:
-            self._kept_at = now
+            pass
         except Exception as error:
             if meaning(error) is not Meaning.PASSES:
                 raise
 
     def leave(self) -> Program[None]:
         """Give back what is in hand, so that others have it at once, and leave the group."""
-        with self._lock:
-            waiting = {one.entry_id for one in self._queue}
-            back = [(one, one.deliveries - (id in waiting)) for id, one in self._held.items()]
-            self._queue.clear()
+        waiting = self._hand.put_down()
+        back = [(one, one.deliveries) for one in self._hand.worked_on()]
+        back += [(one, one.deliveries - 1) for one in waiting]
         if not self._asking.stopping:
             self._asking.stop()
-        yield from self._release(back, self._limits.claim_after_ms, leave=True)
+        patience = Patience.TO_THE_END if back else Patience.NONE
+        yield from self._release(back, self._limits.claim_after_ms, leave=True, patience=patience)
+
+    def _acked(self, ids: Sequence[str]) -> Program[set[str]]:
+        """Acknowledge them; gives those that are another member's by now. Side by side that is not asked: what is done
+        is done, whoever did it. In order nobody else may go on while that one works."""
+        if not self._in_order:
+            yield from self._asking.ask("XACK", self._asking.stream, self.group.name, *ids)
+            return set()
+        return {one.decode() for one in (yield from self._asking.run("done", self.group.name, self.name, *ids))}
+
+    def _keep(self) -> Program[None]:
+        now = time.monotonic()
+        with contextlib.suppress(GroupMissingError):
+            for part in _parts(self._hand.ids()):
+                gone, others = yield from self._asking.run(
+                    "keep", self.group.name, self.name, *part, patience=Patience.NONE
+                )
+                self._hand.let_go([one.decode() for one in gone])
+                self._hand.lose([one.decode() for one in others])
+        self._kept_at = now
 
     def _in_parallel(self, size: int) -> Program[list[Entry]]:
         if time.monotonic() >= self._claim_at and (claimed := (yield from self._claim())):
             return [claimed]
         asking, limits = self._asking, self._limits
+        due = self._claim_at - time.monotonic()  # what failed is not to wait for what comes
+        block = min(limits.block_seconds, due) if due > 0 else limits.block_seconds
         reply = yield from asking.ask(
             *("XREADGROUP", "GROUP", self.group.name, self.name, "COUNT", max(size, limits.prefetch)),
-            *("BLOCK", max(1, round(limits.block_seconds * 1000)), "STREAMS", asking.stream, ">"),
+            *("BLOCK", max(1, round(block * 1000)), "STREAMS", asking.stream, ">"),
             patience=Patience.TO_THE_STOP,
         )
         self.group.known = True
@@ -196,7 +212,7 @@ class Member:
                 self._claim_at = time.monotonic() + min(wait, limits.block_seconds * (0.5 + self._asking.random()))
             return None
         _, _, entry_id, fields, deliveries = reply
-        if entry_id.decode() in self._held:  # this process has slept for longer than it thinks
+        if entry_id.decode() in self._hand:  # this process has slept for longer than it thinks
             yield from self.beat()
             return None
         return (yield from self._again(entry_id.decode(), fields, int(deliveries)))
@@ -245,25 +261,17 @@ class Member:
                 entries.append(parse(stream, entry_id, fields, deliveries))
             except NotAnEntryError as error:
                 foreign.append((entry_id, str(error)))
-        if not self._held:
+        if self._hand.empty:
             self._kept_at = now
-        with self._lock:
-            self._held.update((one.entry_id, one) for one in entries)
-        self._queue.extend(entries)
+        self._hand.take_in(entries)
         if found:
             self.group.read(*found[-1])
         for entry_id, told in foreign:
             yield from self._bury(entry_id, "foreign", deliveries, "", told)
 
     def _hand_out(self, size: int) -> list[Entry]:
-        taken: list[Entry] = []
         self._handed_out_at = time.monotonic()
-        with self._lock:  # `beat` lets go of several at once
-            while self._queue and len(taken) < size:
-                entry = self._queue.popleft()
-                if entry.entry_id in self._held:  # else another member has taken it over
-                    taken.append(entry)
-        return taken
+        return self._hand.give_out(size)
 
     def _revalidate(self) -> Program[None]:
         """After a sleep that nobody told of: does what waits here still belong to this member?"""
@@ -280,25 +288,26 @@ class Member:
             moved = yield from self._asking.run("bury", self.group.name, self.name, entry_id, *text, keys=(self._dead,))
         except GroupMissingError:
             moved = 0
-        self._let_go([entry_id])
+        self._hand.let_go([entry_id])
         if moved:
             self.counts.dead_lettered += 1
             log.warning("entry.buried stream=%s entry=%s reason=%s", self._asking.stream, entry_id, reason)
 
-    def _release(self, back: Sequence[tuple[Entry, int]], idle_ms: int, *, leave: bool = False) -> Program[None]:
-        patience = Patience.TO_THE_END if back else Patience.NONE
+    def _release(
+        self,
+        back: Sequence[tuple[Entry, int]],
+        idle_ms: int,
+        *,
+        leave: bool = False,
+        patience: Patience = Patience.TO_THE_END,
+    ) -> Program[None]:
         with contextlib.suppress(GroupMissingError):
-            for part in _parts(back) if back else [back]:
+            for part in _parts(back) if back or not leave else [back]:
                 pairs = [word for entry, deliveries in part for word in (entry.entry_id, deliveries)]
                 yield from self._asking.run(
                     "release", self.group.name, self.name, idle_ms, int(leave), *pairs, patience=patience
                 )
-        self._let_go([entry.entry_id for entry, _ in back])
-
-    def _let_go(self, ids: Iterable[str]) -> None:
-        with self._lock:
-            for one in ids:
-                self._held.pop(one, None)
+        self._hand.let_go([entry.entry_id for entry, _ in back])
 
 
 def _parts(items: Sequence[T]) -> Iterable[Sequence[T]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -64,6 +65,22 @@ def test_what_fails_comes_again_and_goes_to_the_dead_letters_in_the_end(
     assert pending(client) == []
 
 
+def test_what_failed_comes_again_in_time_though_nothing_else_comes(
+    redis_server: RedisServer, client: redis.Redis
+) -> None:
+    """A request that waits for entries for long does not hold it up."""
+    add_events(client, 1)
+    limits = Limits(claim_after_seconds=3600, block_seconds=40, retry_seconds=0.2, prefetch=1)
+    began = time.monotonic()
+    with Consumer(redis_server.url, STREAM, GROUP, limits=limits) as consumer:
+        for entry in consumer:
+            if entry.deliveries == 2:
+                consumer.stop()
+            else:
+                consumer.fail(ValueError("not now"), entry)
+    assert time.monotonic() - began < 30
+
+
 @pytest.mark.parametrize("in_order", [False, True])
 def test_a_poisonous_entry_of_a_batch_takes_no_others_along(
     redis_server: RedisServer, client: redis.Redis, in_order: bool
@@ -111,7 +128,7 @@ def test_a_member_that_works_long_is_not_robbed_and_a_dead_one_is(
     add_events(client, 3)
     begun, others = threading.Event(), threading.Event()
     slow: list[Entry] = []
-    limits = Limits(claim_after_seconds=0.5, block_seconds=0.05, prefetch=1)
+    limits = Limits(claim_after_seconds=1.5, block_seconds=0.1, prefetch=1)
 
     def work(entry: Entry) -> None:
         begun.set()
@@ -146,6 +163,32 @@ def test_an_entry_that_hangs_goes_to_another_member(redis_server: RedisServer, c
     thread.start()
     assert begun.wait(60)
     assert seqs(take("threads", redis_server.url, 1, limits=limits)) == [1]
+    release.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_what_waits_behind_an_entry_that_hangs_goes_to_others_and_counts_as_not_tried(
+    redis_server: RedisServer, client: redis.Redis, in_order: bool
+) -> None:
+    """Signs of life for it would keep it from everybody for as long as the work hangs."""
+    add_events(client, 4)
+    begun, release = threading.Event(), threading.Event()
+    limits = Limits(claim_after_seconds=3, block_seconds=0.02, work_seconds=0.5, prefetch=10)
+
+    def hang(entry: Entry) -> None:
+        begun.set()
+        assert release.wait(60)
+
+    how = {"limits": limits, "in_order": in_order}
+    thread = threading.Thread(target=take, args=("threads", redis_server.url, 1, hang), kwargs=how, daemon=True)
+    thread.start()
+    assert begun.wait(60)
+    limits = Limits(claim_after_seconds=3, block_seconds=0.02)
+    taken = take("threads", redis_server.url, 4, limits=limits, in_order=in_order)
+    assert not release.is_set()
+    assert {one.seq: one.deliveries for one in taken} == {1: 2, 2: 1, 3: 1, 4: 1}
+    assert seqs(taken) == [1, 2, 3, 4] if in_order else sorted(seqs(taken)) == [1, 2, 3, 4]
     release.set()
     thread.join()
 

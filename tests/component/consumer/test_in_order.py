@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import redis
 
 from bridge.consumer import Consumer, Entry, Limits
 from bridge.lab.redis_server import RedisServer
-from tests.support.consuming import FAST, GROUP, STREAM, add_events, eventually, seqs, take
+from tests.support.consuming import GROUP, STREAM, add_events, eventually, seqs, take
+
+LONG = Limits(claim_after_seconds=3600, block_seconds=0.02, prefetch=3)  # nobody is taken for dead by the clock
 
 
 def asked_once(consumer: Consumer) -> list[Entry]:
     """What it is given if it asks now, without waiting."""
     return consumer._run(consumer._member._in_turn(1))
+
+
+def take_over(client: redis.Redis, consumer: Consumer, seq: int) -> list[Entry]:
+    """It is given this entry, as if its member had given no sign of life for long."""
+    found: Any = client.xrange(STREAM)
+    client.xclaim(STREAM, GROUP, "dead", 0, [id for id, fields in found if int(fields[b"seq"]) == seq], idle=10**9)
+    taken = asked_once(consumer)
+    assert seqs(taken) == [seq]
+    return taken
 
 
 def test_while_one_works_the_others_are_given_nothing(redis_server: RedisServer, client: redis.Redis) -> None:
@@ -47,39 +57,55 @@ def test_the_next_one_goes_on_with_what_the_dead_one_had(redis_server: RedisServ
 def test_one_that_slept_for_too_long_reads_nothing_more_and_hands_nothing_out(
     redis_server: RedisServer, client: redis.Redis
 ) -> None:
-    """What it had in hand is another one's by now, who is not disturbed."""
+    """What it had in hand is another one's by now, who is not disturbed; nor is that overtaken by what waits here."""
     add_events(client, 6)
-    limits = Limits(claim_after_seconds=0.2, block_seconds=0.02, prefetch=3)
     with (
-        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=limits) as sleeper,
-        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=limits) as other,
+        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as sleeper,
+        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as other,
     ):
         first = sleeper._run(sleeper._member.next(1))  # without signs of life: as a process that is stopped
         assert seqs(first) == [1]
-        taken = next(iter(other._batches(1)))
-        assert (seqs(taken), taken[0].deliveries) == ([1], 2)
-        sleeper._run(sleeper._member.acknowledge([]))
-        time.sleep(0.15)  # nothing is waited for: only so long does it take the sleeper's word for its own
-        assert sleeper._run(sleeper._member._revalidate()) is None
-        assert sleeper._run(sleeper._member.beat()) is None
+        taken = take_over(client, other, 1)
+        sleeper._run(sleeper._member.beat())
         held: Any = client.xpending_range(STREAM, GROUP, "-", "+", 10)
         assert held[0]["consumer"].decode() == other._member.name
-        assert first[0].entry_id not in sleeper._member._held
+        assert first[0].entry_id not in sleeper._member._hand
+        assert sleeper._member._hand_out(3) == []
+        assert [asked_once(sleeper) for _ in range(3)] == [[], [], []]
+        other.ack(*taken)
+        assert sleeper.status().pending == 2
+
+
+def test_one_that_slept_acknowledges_nothing_that_another_one_works_on(
+    redis_server: RedisServer, client: redis.Redis
+) -> None:
+    """Else a third one would go on behind it, while it is worked on."""
+    add_events(client, 6)
+    with (
+        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as sleeper,
+        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as other,
+        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as third,
+    ):
+        first = sleeper._run(sleeper._member.next(1))
+        taken = take_over(client, other, 1)
+        sleeper.ack(*first)
+        assert sleeper.status().acknowledged == 0
+        assert sleeper._member._hand_out(3) == []
+        assert asked_once(third) == []
+        other.ack(*taken)
+        assert other.status().acknowledged == 1
 
 
 def test_one_that_slept_leaves_nothing_out_of_what_it_has(redis_server: RedisServer, client: redis.Redis) -> None:
     """Another member has the second entry by now: the third one would overtake it."""
     add_events(client, 3)
-    limits = Limits(claim_after_seconds=0.2, block_seconds=0.02, prefetch=3)
     with (
-        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=limits) as sleeper,
-        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=limits) as other,
+        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as sleeper,
+        Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as other,
     ):
         assert seqs(sleeper._run(sleeper._member.next(1))) == [1]  # without signs of life: as a process that is stopped
-        first = other._run(other._member.next(1))
-        assert seqs(first) == [1]
-        other._run(other._member.acknowledge(first))
-        assert seqs(other._run(other._member.next(1))) == [2]
+        other.ack(*take_over(client, other, 1))
+        take_over(client, other, 2)
         sleeper._run(sleeper._member.beat())
         assert sleeper._member._hand_out(1) == []
         assert asked_once(sleeper) == []
@@ -93,7 +119,7 @@ def test_members_that_come_and_go_keep_the_order(redis_server: RedisServer, clie
 
     def come_and_go(number: int) -> None:
         while len(order) < 300:
-            with Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=FAST) as consumer:
+            with Consumer(redis_server.url, STREAM, GROUP, in_order=True, limits=LONG) as consumer:
                 members[number] = consumer
                 if len(order) >= 300:
                     return

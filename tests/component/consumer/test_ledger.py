@@ -110,6 +110,31 @@ def test_large_batches_are_taken_in_parts(database: Database) -> None:
     assert added(database, *many, event(1201)) == [1201]
 
 
+def test_rows_are_locked_in_one_order_whatever_that_of_the_entries(database: Database) -> None:
+    """Over statements too: else two members with the same entries would wait for each other crosswise."""
+    many = [event(seq) for seq in range(1, 1201)]
+    orders = []
+    for entries in (many, many[::-1]):
+        with database.connected() as connection:
+            told = Told(connection)
+            assert database.ledger.fresh(told, entries) == entries
+            orders.append(told.values)
+            connection.rollback()
+    assert orders[0] == orders[1]
+
+
+class Told:
+    """A connection, and the values that it was given."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.values: list[Any] = []
+
+    def execute(self, sql: str, values: list[Any]) -> Any:
+        self.values += values
+        return self._connection.execute(sql, values)
+
+
 def test_of_two_that_work_on_one_event_at_the_same_time_one_commits(database: Database) -> None:
     """The other one waits at `add`, and learns that it is done."""
     told: list[bool] = []

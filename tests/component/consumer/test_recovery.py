@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from tests.support.permissions import TOPOLOGIES, WORD, rules_of
 from tests.support.topology.clustered import Clustered
 from tests.support.topology.stage import patient_client
 from tests.support.topology.watched import Watched, asked
-from tests.support.worker import until
+from tests.support.worker import python_environment, until
 
 CONSUMER = "bridge-consumer"
 
@@ -44,7 +46,7 @@ class Reading:
 
     def settled(self, count: int) -> Callable[[], bool]:
         """A condition: so many were acknowledged, and its last look at the group saw that."""
-        return lambda: self.consumer._member.counts.acknowledged >= count and not self.consumer._member._held
+        return lambda: self.consumer._member.counts.acknowledged >= count and self.consumer._member._hand.empty
 
     def end(self) -> list[int]:
         """Stop it; the numbers that it was given."""
@@ -208,6 +210,34 @@ def test_a_stop_ends_while_redis_is_away(redis_server: RedisServer) -> None:
     reading = Reading("redis://127.0.0.1:1/0")
     eventually(lambda: reading.consumer._membership.asking.faults > 0, "it has tried")
     assert reading.end() == []
+
+
+SIGNALLED = """
+import os, signal, threading, time
+from bridge.consumer import Consumer
+consumer, heard = Consumer("redis://127.0.0.1:1", "s", "g"), 0
+def stop(number, frame):
+    global heard
+    heard += 1
+    consumer.stop()
+signal.signal(signal.SIGUSR1, stop)
+def send():
+    for count in range(1, 301):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        while heard < count:
+            time.sleep(0.0001)
+threading.Thread(target=send, daemon=True).start()
+while heard < 300:
+    consumer._wait(0.00001)
+print("stopped")
+"""
+
+
+def test_a_signal_may_stop_it_at_any_instant() -> None:
+    """Also in the middle of a wait, where what it waits for is locked by the very thread that the handler runs in."""
+    command = [sys.executable, "-c", SIGNALLED]
+    done = subprocess.run(command, env=python_environment(), capture_output=True, text=True, timeout=100, check=False)
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
 
 
 async def test_wrong_credentials_are_told_by_a_cluster_and_behind_sentinels_too() -> None:

@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bridge.lab.redis_server import RedisServer
+from bridge.serve.reading import Reads
 from bridge.serve.service import StreamServer
 from tests.component.serve.conftest import KEY, Opening, Writer
 from tests.support.serving import Subscriber, narrow
@@ -186,6 +187,46 @@ async def test_an_emptied_redis_is_told_to_who_comes_back_and_to_who_was_there(
             await one.close()
             assert one.seqs == [6, 7]
             assert one.holes == [{"reason": "ahead", "after": place, "goes_on_after": "0-0"}]
+
+
+async def test_an_emptied_redis_is_told_though_writers_go_on_while_it_is_looked_at(
+    serving: Opening, writer: Writer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a connection that never broke: by then the stream holds more than what was just read of it."""
+    length = Reads.length
+
+    async def length_a_moment_later(reads: Reads, key: str) -> int:
+        await writer.write(20)
+        return await length(reads, key)
+
+    async with serving() as server:
+        reader = await _reader(server).start().connected()
+        await writer.write(3)
+        await _reaches(reader, 3)
+        writer.seq += 1
+        monkeypatch.setattr(Reads, "length", length_a_moment_later)
+        async with redis.pipeline() as pipe:
+            pipe.delete(KEY)
+            pipe.xadd(
+                KEY, {"id": "e4", "session_id": "lsn-1", "seq": "4", "type": "t", "data": "{}", "received_at": "1.000"}
+            )
+            await pipe.execute()
+        await _reaches(reader, 4)
+        await until(lambda: bool(reader.holes), "the hole is told")
+        await reader.close()
+
+
+async def test_an_entry_is_sent_when_it_comes_and_not_with_the_next_sign_of_life(
+    serving: Opening, writer: Writer
+) -> None:
+    """Signs of life are five minutes apart here."""
+    async with serving(heartbeat_seconds=300) as server:
+        reader = await _reader(server).start().connected()
+        for seq in (1, 2, 3):
+            await writer.write()
+            await _reaches(reader, seq)
+        await reader.close()
+        assert reader.seqs == [1, 2, 3]
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["in Redis", "in the ring"])

@@ -19,16 +19,18 @@ from bridge.model.labels import DeadLetterReason, Phase
 from bridge.model.outcomes import AlreadyCommitted, CommitResult, Committed, HeldBy
 from bridge.model.place import START, Lease, Place, Session
 from bridge.model.records import DeadLetter, Piece, Record, Run
-from bridge.settings import RedisSettings, StreamSettings
+from bridge.settings import EntryFormat, RedisSettings, StreamSettings
 from bridge.store.commits import RedisSink
 from bridge.store.leases import Leases
 from bridge.store.link import RedisLink
+from bridge.verify.attributes import attribute_faults
 
 SESSION = Session(name="line-1", session_id="lsn-1")
 ROUTES = {"log.*": "lens:{<name>}:logs", "inference.*": "lens:{<name>}:results", "log": "lens:{<name>}:events"}
 KEYS = session_keys("lens:{<name>}:events", SESSION, ROUTES)
 PLAIN = session_keys("lens:{<name>}:events", SESSION)
 MAIN, LOGS, RESULTS = KEYS.streams
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def event(number: int, type: str = "t", **changes: Any) -> Record:
@@ -106,6 +108,12 @@ async def everything(redis: Redis) -> dict[str, Any]:
     streams = (*KEYS.streams, KEYS.dead_letter)
     found: dict[str, Any] = {key: await redis.xrange(key) for key in streams}
     return found | {"seen": await redis.lrange(KEYS.seen, 0, -1), "state": await redis.hgetall(KEYS.state)}
+
+
+async def entries_of(redis: Redis, key: str) -> list[Any]:
+    """What stands in one stream."""
+    found: Any = await redis.xrange(key)
+    return list(found)
 
 
 async def test_each_event_stands_in_the_stream_of_its_type_under_the_next_number(writer: Writer, redis: Redis) -> None:
@@ -288,3 +296,53 @@ async def test_a_letter_that_is_published_goes_to_the_stream_that_is_asked_for(w
     assert result == Committed(seq=3, length=3)
     assert await numbers(redis) == {MAIN: [2, 3], LOGS: [1], RESULTS: []}
     assert not await redis.exists("lens:{line-1}:foreign")
+
+
+@pytest.mark.parametrize("keep_unread", [False, True])
+async def test_routed_entries_bear_attributes_and_a_trace_context_as_others_do(
+    writer: Writer, redis: Redis, keep_unread: bool
+) -> None:
+    """Of every kind of record in one commit, and a letter that is published behind it; what is plain stays plain."""
+    writer.settings = StreamSettings(format=EntryFormat.CLOUDEVENTS, keep_unread=keep_unread, max_length=1000)
+    sink = RedisSink(writer.link, KEYS, SESSION, writer.settings, traced=True)
+    broken = event(9, "", dead=DeadLetter(DeadLetterReason.REJECTED, "why", truncated=False))
+    batch: list[Piece] = [
+        run(1, "t", "log.info", "inference.result"),
+        run(4, "log.a", "log.a"),
+        gap(skip=2),
+        event(6, "log.info", event="custom"),
+        broken,
+        event(0, "", key="", digest=b"", skip=0),  # filtered out
+        event(7, "inference.result"),
+    ]
+    after = Place("e7", 0, 0, 1, "m1")
+    seal = Window(100).seal([one for one in batch if isinstance(one, Run) or one.digest])
+    packed = sink.pack(writer.token, writer.place, after, batch, Seal(seal.blob), Phase.ACTIVE, TRACEPARENT)
+    assert await sink.commit(packed) == Committed(seq=9, length=10)
+    assert await sink.commit(packed) == AlreadyCommitted(seq=9, length=10, mark="m1")
+    assert await numbers(redis) == {MAIN: [1, 5], LOGS: [2, 4, 5, 5, 8], RESULTS: [3, 5, 9]}
+
+    ((entry_id, letter),) = await entries_of(redis, KEYS.dead_letter)
+    assert not [name for name in letter if name.startswith((b"ce_", b"trace"))]
+    await redis.hset(KEYS.state, "replay", json.dumps([[entry_id.decode(), "e9", "log.late", LOGS]]))
+    replay = sink.pack_replay(writer.token, after._replace(seq=9), "m2", Phase.ACTIVE, TRACEPARENT)
+    assert await sink.commit(replay) == Committed(seq=10, length=11)
+
+    for key in KEYS.streams:
+        for _, entry in await entries_of(redis, key):
+            assert not list(attribute_faults(entry))
+            assert entry[b"ce_sequence"].decode() == f"{int(entry[b'seq']):016}"
+            assert entry[b"traceparent"] == entry[b"ce_traceparent"] == TRACEPARENT.encode()
+    _, last = (await entries_of(redis, LOGS))[-1]
+    assert (last[b"seq"], last[b"type"], last[b"dead_letter"]) == (b"10", b"log.late", entry_id)
+
+
+async def test_a_refusal_of_routed_cloudevents_is_undone_in_every_stream(writer: Writer, redis: Redis) -> None:
+    """As of plain ones."""
+    writer.settings = StreamSettings(format=EntryFormat.CLOUDEVENTS, keep_unread=True, max_length=1000)
+    await redis.xadd(LOGS, {"x": "y"}, id="18446744073709551615-18446744073709551615")
+    before = await everything(redis)
+    with pytest.raises(SinkFault):
+        await writer.commit(event(1), event(2, "inference.result"), gap(), event(3, "log.info"))
+    assert await everything(redis) == before
+    assert await writer.commit(event(1), event(2, "inference.result")) == Committed(seq=2, length=3)

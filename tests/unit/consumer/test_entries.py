@@ -86,10 +86,12 @@ def test_the_identity_of_an_event_is_session_number_and_id() -> None:
         b"{",
         b"",
         b'"\xed\xa0\x80"',
+        b"[" * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
     ],
 )
 def test_strict_json_refuses_what_no_other_program_could_read(data: bytes) -> None:
-    """RFC 8259."""
+    """What RFC 8259 forbids, and what it calls unpredictable."""
     with pytest.raises(ValueError):
         entry(data=data).json()
 
@@ -101,6 +103,8 @@ def test_lenient_json_reads_what_python_reads() -> None:
     assert entry(data=rb'"\ud800"').json(strict=False) == "\ud800"
     with pytest.raises(ValueError):
         entry(data=b"{").json(strict=False)
+    with pytest.raises(ValueError):
+        entry(data=b"[" * 100_000 + b"]" * 100_000).json(strict=False)
 
 
 @settings(max_examples=40)

@@ -4,18 +4,20 @@
 --
 -- KEYS  1 stream
 -- ARGV  1 group  2 member  then the ids
--- Answers the ids that are not its own any more.
+-- Answers the ids that are nobody's any more, acknowledged or given up, and those that are another member's.
 
 local stream, group, member = KEYS[1], ARGV[1], ARGV[2]
-local lost = {}
+local gone, others = {}, {}
 for n = 3, #ARGV do
   local id = ARGV[n]
-  local pending = redis.pcall('XPENDING', stream, group, id, id, '1', member)
+  local pending = redis.pcall('XPENDING', stream, group, id, id, '1')
   if pending.err then return redis.error_reply(pending.err) end
-  if pending[1] then
+  if not pending[1] then
+    gone[#gone + 1] = id
+  elseif pending[1][2] == member then
     redis.call('XCLAIM', stream, group, member, '0', id, 'JUSTID')
   else
-    lost[#lost + 1] = id
+    others[#others + 1] = id
   end
 end
-return lost
+return { gone, others }
