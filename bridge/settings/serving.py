@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
 from bridge.settings.kinds import COUNTED, KIB, MIB, Seconds, Section, SomeGlobs, globs, secret
-from bridge.settings.values import bearer_token, web_origin, word_list
+from bridge.settings.values import ORIGIN_PATTERN, bearer_token, web_origin, word_list
 
 __all__ = ["ServeSettings"]
+
+_Origin = Annotated[str, StringConstraints(pattern=rf"^{ORIGIN_PATTERN}$")]
+_OriginText = Annotated[str, StringConstraints(pattern=rf"^\s*({ORIGIN_PATTERN}\s*(,\s*{ORIGIN_PATTERN}\s*)*)?$")]
 
 
 class ServeSettings(Section):
@@ -38,7 +41,7 @@ class ServeSettings(Section):
     """Which streams are given, by globs on the name: a list, or in the environment also `a,b`."""
     cors_origins: Annotated[
         tuple[Annotated[str, AfterValidator(web_origin)], ...],
-        BeforeValidator(word_list, json_schema_input_type=str | list[str]),
+        BeforeValidator(word_list, json_schema_input_type=_OriginText | list[_Origin]),
     ] = ()
     """Origins whose pages may read, e.g. `https://app.example.com`, or `*` for all; in the environment also `a,b`."""
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 15.0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 __all__ = [
+    "ORIGIN_PATTERN",
     "api_base_url",
     "bearer_token",
     "glob_list",
@@ -27,6 +28,10 @@ __all__ = [
 
 MASK = "**********"
 
+ORIGIN_PATTERN = r"(\*|https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?)"
+"""Of a web page, as browsers send it (RFC 6454, section 6.2: scheme, host, port), or all of them."""
+
+_ORIGIN = re.compile(ORIGIN_PATTERN)
 _SHORTEST_TOKEN = 16
 _KEY = re.compile(r"[^\s\x00-\x1f\x7f]{1,1000}")  # of Redis: one that can stand in a line
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")  # what may stand in an Authorization header
@@ -69,13 +74,9 @@ def bearer_token(text: str) -> str:
 
 def web_origin(text: str) -> str:
     """Return the origin as browsers send it; raise ValueError for what is none."""
-    if text == "*":
-        return text
-    parts = urlsplit(text)
-    bare = f"{parts.scheme}://{parts.netloc}"
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or text.rstrip("/") != bare:
+    if not _ORIGIN.fullmatch(text):
         raise ValueError("must be scheme, host and port alone, e.g. https://app.example.com, or * for all")
-    return bare.lower()
+    return text.rstrip("/").lower()
 
 
 def misread_placeholder(template: str) -> str | None:

