@@ -297,6 +297,11 @@ async def test_random_reloads_and_finds_among_workers_that_die_lose_nothing_and_
     assert sum(one.events for one in report.sessions) == sum(len(one.record) for one in stage.sessions)
 
 
+async def _begun(worker: Worker) -> None:
+    """It has read its configuration, and hears SIGHUP."""
+    await until(lambda: bool(worker.said("worker.started")), "it has started")
+
+
 class _Stage:
     """Three workers on one ConfigMap, which find what is of the lens `lns-found` besides."""
 
@@ -314,6 +319,8 @@ class _Stage:
 
     async def start(self) -> None:
         await asyncio.gather(*(worker.start() for worker in self.workers))
+        for worker in self.workers:  # also who reads nothing yet: one that begins with nonsense ends at once
+            await _begun(worker)
         await until(_all_read(self.listed), "the first are read")
 
     async def list_one_more(self) -> None:
@@ -353,7 +360,7 @@ class _Stage:
         await worker.kill()
         self.volume.swap(self._text())  # with nonsense it would not start
         await worker.start()
-        await worker.port()
+        await _begun(worker)
 
     async def freeze(self) -> None:
         worker = self.random.choice(self.workers)

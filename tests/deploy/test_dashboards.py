@@ -132,6 +132,7 @@ async def test_every_query_is_answered_with_data_after_a_bad_night(own_rig: Rig,
         await _scraped(prometheus, len(night.targets))
         await night.fall()
         await until(lambda: _lag_is_seen(prometheus), "a consumer group was sampled")
+        await until(lambda: _left_marks(prometheus), f"all of {MARKS} were sampled")
         ended = time.time()
         unanswered = []
         asked = 0
@@ -141,9 +142,7 @@ async def test_every_query_is_answered_with_data_after_a_bad_night(own_rig: Rig,
                 if not await _answered(prometheus, question, night.began, ended):
                     unanswered.append(str(question))
         print(f"{asked - len(unanswered)} of {asked} queries answered with data")
-        unmoved = [name for name in MARKS if not await prometheus.value(f"sum(max_over_time({name}[5m])) > 0")]
     await night.end()
-    assert not unmoved, f"the night left no mark in {unmoved}"
     assert set(unanswered) == set(ANSWERED_WITHOUT_DATA)
 
 
@@ -156,6 +155,10 @@ async def _scraped(prometheus: Prometheus, targets: int) -> None:
 
 async def _lag_is_seen(prometheus: Prometheus) -> bool:
     return await prometheus.value("count(lens_bridge_group_lag)") is not None
+
+
+async def _left_marks(prometheus: Prometheus) -> bool:
+    return all([await prometheus.value(f"sum(max_over_time({name}[5m])) > 0") for name in MARKS])
 
 
 async def _answered(prometheus: Prometheus, question: Question, began: float, ended: float) -> bool:

@@ -167,23 +167,26 @@ class Worker:
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric over all its label sets that have ``labels``."""
+        values = await self._values(name, labels)
+        assert values, f"no metric lens_bridge_{name} with {labels}"
+        return sum(values)
+
+    def counts(self, name: str, at_least: float, **labels: str) -> Condition:
+        """A condition: the metric has come so far. A worker that knows no session yet has no series of one."""
+
+        async def counted() -> bool:
+            return sum(await self._values(name, labels)) >= at_least
+
+        return counted
+
+    async def _values(self, name: str, labels: Mapping[str, str]) -> list[float]:
         _, page = await self.get("/metrics")
-        samples = [
-            sample
+        return [
+            sample.value
             for family in text_string_to_metric_families(page)
             for sample in family.samples
             if sample.name == f"lens_bridge_{name}" and labels.items() <= sample.labels.items()
         ]
-        assert samples, f"no metric lens_bridge_{name} with {labels}"
-        return sum(sample.value for sample in samples)
-
-    def counts(self, name: str, at_least: float, **labels: str) -> Condition:
-        """A condition: the metric has come so far."""
-
-        async def counted() -> bool:
-            return await self.metric(name, **labels) >= at_least
-
-        return counted
 
     async def session(self, name: str) -> dict[str, Any]:
         """A session's part of /status."""
