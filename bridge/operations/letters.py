@@ -196,7 +196,7 @@ async def now_ms(client: Client, key: str) -> int:
         told: Any = await _asked(key, client.time, target_nodes=client.get_node_from_key(key))
     else:
         told = await _asked(key, client.time)
-    return int(told[0]) * 1000
+    return int(told[0]) * 1000 + int(told[1]) // 1000
 
 
 async def _page(client: Client, stream: LetterStream, high: str, low: str) -> list[Letter]:
