@@ -83,10 +83,12 @@ class Tail:
         self._page_entries = _FIRST_PAGE_ENTRIES
         self._stands = False  # an entry stands at the ring's end, as far as is known
         self._news = asyncio.Event()
+        self._closed = False
         self._task = asyncio.create_task(self._follow(), name=f"tail {key}")
 
     def close(self) -> None:
-        """Read no more."""
+        """Read no more, also should the cancellation be lost in what is awaited just then."""
+        self._closed = True
         self._task.cancel()
 
     @property
@@ -114,7 +116,7 @@ class Tail:
 
     async def _follow(self) -> None:
         told = ""
-        while True:
+        while not self._closed:
             try:
                 await self._go_on()
                 told = ""
@@ -133,7 +135,7 @@ class Tail:
             self._tell()
         else:
             await self._look(self.ring)
-        while True:
+        while not self._closed:
             await self._read(self.ring)
 
     async def _read(self, ring: Ring) -> None:
